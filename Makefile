@@ -1,0 +1,37 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+# The sample is small: larger steps, fewer of them.
+DEMO := data_url=sample head_epochs=4 head_learning_rate=0.001 fine_tune_epochs=4
+
+.PHONY: help install demo run test lint
+.DEFAULT_GOAL := help
+
+help:  ## list these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
+
+install: $(VENV)/installed  ## make the virtual environment
+
+$(VENV)/installed: requirements.txt constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --disable-pip-version-check --progress-bar on -r requirements.txt
+	touch $@
+
+demo: install  ## run the whole pipeline on drawn pictures, in .demo/
+	mkdir -p .demo
+	git ls-files -z --cached --others --exclude-standard -- \
+	  .dvc .dvcignore dvc.yaml params.yaml stages transfer | tar --null -T - -c | tar -x -C .demo
+	cd .demo && dvc config core.no_scm true
+	cd .demo && for p in $(DEMO); do sed -Ei "s|^($${p%%=*}:) .*|\1 $${p#*=}|" params.yaml; done
+	cd .demo && dvc repro && dvc metrics show
+	@echo "Look at the pictures in .demo/plots"
+
+run: install  ## run the whole pipeline as params.yaml says; the same as dvc repro
+	dvc repro
+
+test: install  ## run the tests
+	python -m pytest -rs
+
+lint: install  ## check style and format
+	ruff check .
+	ruff format --check .

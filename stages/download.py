@@ -1,0 +1,35 @@
+"""Fetch the pictures and the base's ImageNet weights, verify both."""
+
+from transfer.errors import run
+from transfer.files import BASE_WEIGHTS, RAW, list_files
+from transfer.model import build_base
+from transfer.params import load_params
+from transfer.sources import check_source, get_pictures
+from transfer.splits import label_pictures
+from transfer.weights import check_base_weights, load_base_weights, save_base_weights
+
+WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on image_size
+
+
+def main() -> None:
+    params = load_params()
+    base = build_base(WEIGHTS_SIZE)
+    params.check_fine_tune_at([layer.name for layer in base.layers])
+    check_base_weights(params.base_weights)
+    check_source(params.data_url)
+
+    load_base_weights(base, params.base_weights)
+    save_base_weights(base, BASE_WEIGHTS)
+    get_pictures(params.data_url, params.data_sha256, RAW)
+
+    pictures = label_pictures(list_files(RAW))
+    classes = sorted({picture.label for picture in pictures})
+    print(
+        f"download: {len(pictures):,} pictures of {len(classes)} classes "
+        f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
+        f"weights of the base: {params.base_weights}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,67 @@
+"""Score the head and the fine-tuned model on pictures that the training never saw."""
+
+import numpy as np
+
+from transfer.dataset import load_split
+from transfer.errors import run
+from transfer.files import (
+    HEAD_MODEL,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    PROBABILITIES,
+    SPLIT,
+    replacing,
+    write_csv,
+    write_json,
+)
+from transfer.metrics import curves, scores, scores_by_class
+from transfer.model import load_model
+from transfer.training import predict
+
+
+def main() -> None:
+    test = load_split(SPLIT, "test")
+    names = np.array(test.class_names)
+    head, model = (predict(load_model(path), test) for path in (HEAD_MODEL, MODEL))
+    of_head, of_model = scores(test.labels, head), scores(test.labels, model)
+
+    with replacing(PROBABILITIES) as temporary:
+        np.save(temporary, np.stack([head, model]))
+    write_json(
+        METRICS / "evaluate.json",
+        of_model
+        | {f"head_{name}": value for name, value in of_head.items()}
+        | {"pictures": len(test.labels)},
+    )
+    write_csv(
+        METRICS / "classes.csv",
+        ("class", "model", "precision", "recall", "f1", "pictures"),
+        [
+            (name, kind, *row)
+            for kind, probabilities in (("head", head), ("fine-tuned", model))
+            for name, row in zip(names, scores_by_class(test.labels, probabilities), strict=True)
+        ],
+    )
+    write_csv(
+        PREDICTIONS,
+        ("path", "label", "probability", "prediction"),
+        zip(
+            test.paths,
+            names[test.labels],
+            np.round(model.max(axis=1).astype(float), 5),
+            names[model.argmax(axis=1)],
+            strict=True,
+        ),
+    )
+    for name, header, rows in curves(test.labels, model):
+        write_csv(METRICS / f"{name}.csv", header, rows)
+    print(
+        f"evaluate: accuracy {of_model['accuracy']:.4f} "
+        f"(95 % interval {of_model['accuracy_low']:.4f} to {of_model['accuracy_high']:.4f}) "
+        f"on {len(test.labels)} test pictures; the head alone {of_head['accuracy']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,95 @@
+"""Draw the pictures that a person looks at."""
+
+import numpy as np
+
+from transfer import figures
+from transfer.dataset import Split, load_split
+from transfer.engine import keras
+from transfer.errors import run
+from transfer.files import (
+    HISTORY_FINE_TUNE,
+    HISTORY_HEAD,
+    MODEL,
+    PLOTS,
+    PROBABILITIES,
+    SPLIT,
+    read_csv,
+    replacing,
+)
+from transfer.model import load_model
+
+SHOWN = 9
+
+
+def main() -> None:
+    train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
+    head, model = np.load(PROBABILITIES)
+    both = {"head": head, "fine-tuned": model}
+    drawn = {
+        "learning_curves": figures.learning_curves(
+            columns(read_csv(HISTORY_HEAD)), columns(read_csv(HISTORY_FINE_TUNE))
+        ),
+        "confusion_matrix": figures.confusion_matrix(
+            test.labels, model.argmax(axis=1), test.class_names
+        ),
+        "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
+        "reliability": figures.reliability(test.labels, both),
+        "samples": sample_grid(train),
+        "augmentation": augmentation_grid(train, load_model(MODEL).get_layer("augmentation")),
+        "predictions": prediction_grid(test, model, spread(len(test.rows)), "Predictions"),
+        "mistakes": prediction_grid(test, model, worst_mistakes(test, model), "Worst mistakes"),
+    }
+    with replacing(PLOTS) as folder:
+        folder.mkdir()
+        for name, figure in drawn.items():
+            figures.save(figure, folder / f"{name}.png")
+    mistakes = np.count_nonzero(model.argmax(axis=1) != test.labels)
+    print(f"plot: {len(drawn)} pictures in {PLOTS}/, {mistakes} mistakes on {len(test.rows)}")
+
+
+def columns(rows: list[dict[str, str]]) -> dict[str, list[float]]:
+    """Turn the rows of a history into its columns."""
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def spread(pictures: int) -> np.ndarray:
+    """Choose up to SHOWN indices, the same every time and from all over the split."""
+    return np.random.default_rng(0).permutation(pictures)[:SHOWN]
+
+
+def worst_mistakes(split: Split, probabilities: np.ndarray) -> np.ndarray:
+    """Return the indices of up to SHOWN wrong predictions, the surest first."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != split.labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHOWN]
+
+
+def sample_grid(split: Split):
+    """Draw pictures as the training sees them, with their labels."""
+    chosen = spread(len(split.rows))
+    names = [split.class_names[label] for label in split.labels[chosen]]
+    return figures.picture_grid(split.images[split.rows[chosen]], names, title="Training pictures")
+
+
+def augmentation_grid(split: Split, augmentation: keras.Model):
+    """Draw one picture as augmentation shows it to the training."""
+    picture = split.images[split.rows[spread(len(split.rows))[:1]]]
+    augmented = augmentation(np.repeat(picture, SHOWN, axis=0), training=True)
+    pixels = np.clip(keras.ops.convert_to_numpy(augmented), 0, 255).astype(np.uint8)
+    return figures.picture_grid(pixels, [""] * SHOWN, title="One picture, augmented")
+
+
+def prediction_grid(split: Split, probabilities: np.ndarray, chosen: np.ndarray, title: str):
+    """Draw pictures with prediction, probability and, where it differs, the label."""
+    predictions = probabilities[chosen].argmax(axis=1)
+    titles, colors = [], []
+    for row, predicted, label in zip(chosen, predictions, split.labels[chosen], strict=True):
+        name, true_name = split.class_names[predicted], split.class_names[label]
+        right = predicted == label
+        labelled = "" if right else f"\nlabelled {true_name}"
+        titles.append(f"{name} {probabilities[row, predicted]:.2f}{labelled}")
+        colors.append(figures.COLORS["right" if right else "wrong"])
+    return figures.picture_grid(split.images[split.rows[chosen]], titles, colors, title=title)
+
+
+if __name__ == "__main__":
+    run(main)

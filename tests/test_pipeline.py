@@ -1,0 +1,160 @@
+"""The whole pipeline through the real dvc command, as a user types it."""
+
+import csv
+import json
+import re
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import yaml
+from conftest import real_archive
+
+from transfer.sample import draw_sample
+
+STAGES = ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
+SMALL = {
+    "base_weights": "random",
+    "image_size": 32,
+    "head_epochs": 1,
+    "fine_tune_epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    draw_sample(folder / "pets", 20)
+    (folder / "pets" / "cats" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "pets" / "readme.txt").write_text("stray")
+    path = folder / "pets.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder / "pets", "pets")
+    return path
+
+
+@pytest.fixture(scope="module")
+def repository(make_repository, archive):
+    repository = make_repository()
+    repository.set_params(data_url=str(archive), **SMALL)
+    repository.dvc("repro")
+    repository.commit("results")
+    return repository
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_repro_writes_everything_that_dvc_yaml_names(repository):
+    for out in yaml.safe_load((repository.folder / "dvc.lock").read_text())["stages"].values():
+        assert all((repository.folder / entry["path"]).exists() for entry in out["outs"])
+    plots = {path.stem for path in (repository.folder / "plots").iterdir()}
+    assert plots >= {"learning_curves", "confusion_matrix", "mistakes", "augmentation"}
+    assert not list(repository.folder.rglob(".partial-*"))
+
+
+def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
+    split = repository.folder / "data/split"
+    manifest = rows_of(split / "manifest.csv")
+    assert len(manifest) == len({row["sha256"] for row in manifest}) == 40
+    counts = [sum(row["split"] == name for row in manifest) for name in ("train", "val", "test")]
+    assert counts == [24, 8, 8]
+    assert np.load(split / "images.npy", mmap_mode="r").shape == (40, 32, 32, 3)
+    (rejected,) = rows_of(split / "rejected.csv")
+    assert rejected["path"] == "cats/broken.jpg"
+    assert "cannot identify" in rejected["reason"]
+
+
+def test_metrics_hold_what_others_rely_on(repository):
+    read = lambda name: json.loads((repository.folder / "metrics" / name).read_text())  # noqa: E731
+    for name in ("train_head.json", "fine_tune.json"):
+        assert set(read(name)) == {"val_accuracy", "val_loss", "epochs", "trainable_parameters"}
+    scores = read("evaluate.json")
+    assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
+    names = {"accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision"}
+    assert names | {f"head_{name}" for name in names} <= set(scores)
+    predictions = rows_of(repository.folder / "metrics/predictions.csv")
+    right = sum(row["label"] == row["prediction"] for row in predictions)
+    assert right / len(predictions) == scores["accuracy"]
+    epochs = [
+        row["epoch"]
+        for phase in ("head", "fine_tune")
+        for row in rows_of(repository.folder / f"metrics/history_{phase}.csv")
+    ]
+    assert epochs == ["1", "2"]
+
+
+def test_second_repro_does_nothing(repository):
+    assert ran(repository.dvc("repro")) == []
+
+
+def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
+    output = repository.dvc("exp", "run", "-S", "fine_tune_at=120")
+    assert ran(output) == ["fine_tune", "evaluate", "plot"]
+    tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
+    assert tuned["trainable_parameters"] == 1_464_065 + 1
+    restore(repository)
+
+
+def test_fine_tune_at_takes_a_name_and_dvcs_way_to_write_a_small_number(repository):
+    output = repository.dvc(
+        *("exp", "run", "-S", "fine_tune_at=block_13_expand"),
+        *("-S", "fine_tune_learning_rate=1e-6"),
+    )
+    assert ran(output) == ["fine_tune", "evaluate", "plot"]
+    assert "1e-06" in (repository.folder / "params.yaml").read_text()
+    restore(repository)
+
+
+def test_image_size_reruns_split_and_what_follows(repository):
+    assert ran(repository.dvc("exp", "run", "-S", "image_size=40")) == STAGES[1:]
+    restore(repository)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("fine_tune_at=9999", "index must be from 0 to 153; received 9999"),
+        ("fine_tune_at=block_99", "no layer of that name"),
+        ("head_epochs=ten", "head_epochs: input should be a valid integer.*received 'ten'"),
+    ],
+)
+def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change, message):
+    output = repository.dvc("exp", "run", "-S", change, check=False)
+    assert re.search(f"^error: .*{message}", output, re.MULTILINE), output
+    assert "Traceback" not in output
+    restore(repository)
+
+
+def test_another_clone_gets_the_same_bytes(repository, make_repository, archive):
+    other = make_repository()
+    other.set_params(data_url=str(archive), **SMALL)
+    other.dvc("repro")
+    assert other.hashes() == repository.hashes()
+
+
+@pytest.mark.realdata
+def test_real_pictures_are_told_apart(make_repository, tmp_path):
+    few = re.compile(r"train/.*\.1?\d?\d\.jpg|validation/.*\.2[01][0-4]\d\.jpg")
+    with zipfile.ZipFile(real_archive()) as pictures:
+        pictures.extractall(tmp_path, [name for name in pictures.namelist() if few.search(name)])
+    repository = make_repository()
+    repository.set_params(
+        data_url=str(tmp_path), head_epochs=3, head_learning_rate=0.001, fine_tune_epochs=1
+    )
+    output = repository.dvc("repro")
+    assert "400 train, 160 val, 40 test pictures" in output
+    scores = json.loads((repository.folder / "metrics/evaluate.json").read_text())
+    assert scores["accuracy"] >= 0.9
+
+
+def restore(repository):
+    repository.run("git", "checkout", "-q", ".")
+    repository.dvc("checkout")

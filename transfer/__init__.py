@@ -1,0 +1,1 @@
+"""Transfer learning for image classification: what the pipeline's stages share."""

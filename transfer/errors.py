@@ -1,0 +1,21 @@
+"""Errors are for people: one line that says what was expected and received, no traceback."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A mistake that a person can mend. The message is one line and says how to go on."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main`; end with one line and a non-zero exit code where it can't go on."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        # A full disk, a file that may not be read: the system's words name it well.
+        sys.exit(f"error: {error.strerror or error}: {error.filename or 'no file named'}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

