@@ -2,7 +2,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # The sample is small: larger steps, fewer of them.
-DEMO := data_url=sample head_epochs=4 head_learning_rate=0.001 fine_tune_epochs=4
+DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
+  fine_tune_epochs=6 fine_tune_learning_rate=0.00003
 
 .PHONY: help install demo run test lint
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -97,7 +98,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
-        lines = dict.fromkeys(f"{path}: {_explain(e)}" for e in error.errors())
+        lines = [f"{path}: {line}" for line in _explain(error.errors())]
         raise UserError("\nerror: ".join(lines)) from None
 
 
@@ -113,16 +114,25 @@ _Yaml12Loader.add_implicit_resolver(
 )
 
 
-def _explain(error: dict) -> str:
-    """Return one line for one of Pydantic's errors."""
-    if not error["loc"]:
-        return error["msg"].removeprefix("Value error, ")
-    name = str(error["loc"][0])
-    if error["type"] == "missing":
-        return f"{name}: missing; README.md lists every parameter with its default"
-    if error["type"] == "extra_forbidden":
-        return f"{name}: unknown parameter{_hint(name, list(Params.model_fields))}"
-    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}; received {error['input']!r}"
+def _explain(errors: list[dict]) -> list[str]:
+    """Return a line for each parameter that Pydantic refuses, or for how some go together."""
+    by_name = defaultdict(list)
+    for error in errors:
+        by_name[str(error["loc"][0]) if error["loc"] else ""].append(error)
+    lines = []
+    for name, (error, *others) in by_name.items():
+        if not name:
+            lines.append(error["msg"].removeprefix("Value error, "))
+        elif error["type"] == "missing":
+            lines.append(f"{name}: missing; README.md lists every parameter with its default")
+        elif error["type"] == "extra_forbidden":
+            hint = _hint(name, list(Params.model_fields))
+            lines.append(f"{name}: unknown parameter{hint}; received {error['input']!r}")
+        else:  # several errors: one for each type that the parameter may have
+            alternatives = [other["msg"].removeprefix("Input should be ") for other in others]
+            expected = " or ".join([error["msg"][0].lower() + error["msg"][1:], *alternatives])
+            lines.append(f"{name}: {expected}; received {error['input']!r}")
+    return lines
 
 
 def _hint(word: str, words: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ def draw_animal(rng, kind: str, size: tuple[int, int] = WIDTHS) -> Image.Image:
     centre = rng.uniform((0.25, 0.25), (0.75, 0.6)) * image.size
     coat = fur(rng, width, height, radius / SUPERSAMPLING)
     # How doglike each part is, 0 to 1: few are wholly so, and some slip towards the other kind.
-    ears, skull, snout, pupils, whiskers, tail = np.abs((kind == "dog") - rng.beta(1.2, 5, 6))
+    ears, skull, snout, pupils, whiskers, tail = np.abs((kind == "dog") - rng.beta(1.2, 6, 6))
     turn = rng.uniform(-0.5, 0.5)  # of the head, to the side: what is nearer to us moves more
     draw_body(rng, Pen(image, coat, centre, radius, rng.normal(0, 0.08)), tail)
     pen = Pen(image, coat, centre, radius, rng.normal(0, 0.25))
