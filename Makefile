@@ -5,7 +5,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
   fine_tune_epochs=6 fine_tune_learning_rate=0.00003
 
-.PHONY: help install demo run test lint
+.PHONY: help install demo run test lint bench
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -36,3 +36,6 @@ test: install  ## run the tests
 lint: install  ## check style and format
 	ruff check .
 	ruff format --check .
+
+bench: install  ## time each stage and take its peak memory, with the real parameters
+	python benchmarks/stages.py

@@ -16,6 +16,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         # A full disk, a file that may not be read: the system's words name it well.
-        sys.exit(f"error: {error.strerror or error}: {error.filename or 'no file named'}")
+        where = f": {error.filename}" if error.filename else ""
+        sys.exit(f"error: {error.strerror or error}{where}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

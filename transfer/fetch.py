@@ -1,12 +1,18 @@
 """Fetch files: from a mirror if one is set, else from their own address; resumed and retried."""
 
+import errno
 import hashlib
 import os
 import re
+import string
 import time
+from http import HTTPStatus
 from pathlib import Path
+from typing import BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
-import aiohttp
 import fsspec
 import platformdirs
 from tqdm import tqdm
@@ -16,12 +22,18 @@ from transfer.errors import UserError
 MIRROR = "TRANSFER_MIRROR"  # a folder or base URL that is searched before the network
 ATTEMPTS = 4
 CHUNK = 1 << 20  # bytes
-CONNECT_SECONDS, SILENCE_SECONDS = 20, 60
+RETRY_SECONDS = 1  # before the second attempt; twice as long before each one after it
+SILENCE_SECONDS = 60  # before a connection counts as lost
 
 
 def is_url(address: str) -> bool:
     """Tell a URL (https://, s3://, gs://, …) from a path."""
     return re.match(r"[a-z][a-z0-9+.-]*://", address, re.IGNORECASE) is not None
+
+
+def file_name(url: str) -> str:
+    """Return the last part of a URL's path, without a query."""
+    return re.split("[?#]", url)[0].rstrip("/").rsplit("/", 1)[-1]
 
 
 def cache_folder() -> Path:
@@ -56,46 +68,74 @@ def fetch(url: str) -> Path:
         FileNotFoundError: The server says that there is no such file.
         UserError: It could not be fetched, or its protocol needs a package that is missing.
     """
-    name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rstrip('/').rsplit('/', 1)[-1]}"
+    # Cut: the query of a signed URL is longer than a file's name may be.
+    name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{file_name(url)[-100:]}"
     target = cache_folder() / name
     if target.exists():
         return target
     part = target.with_name(f"{name}.part")
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(2 ** (attempt - 1))
+            time.sleep(RETRY_SECONDS * 2 ** (attempt - 1))
         try:
             _download(url, part)
             return part.rename(target)
         except FileNotFoundError:
-            raise
+            raise FileNotFoundError(f"there is no file at {url}") from None
         except (ImportError, ValueError) as error:  # fsspec names the package that is missing
             raise UserError(f"{url}: {error}") from None
-        except (aiohttp.ClientError, TimeoutError, fsspec.exceptions.FSTimeoutError) as error:
-            reason = str(error) or type(error).__name__
+        except Exception as error:  # each protocol has its own
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
     raise UserError(f"{url} can't be fetched after {ATTEMPTS} attempts: {reason}")
 
 
 def _download(url: str, part: Path) -> None:
     """Append to `part` what it lacks of `url`."""
-    timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-    http = url.lower().startswith("http")
-    options = {"client_kwargs": {"timeout": timeout}} if http else {}
-    with fsspec.open(url, "rb", **options) as remote:
-        size = getattr(remote, "size", None)  # unknown: the server can't resume
-        have = part.stat().st_size if part.exists() else 0
-        if size is None or have > size:
-            have = 0
-        if have:
-            remote.seek(have)
-        with (
-            part.open("ab" if have else "wb") as local,
-            tqdm(
-                total=size, initial=have, unit="B", unit_scale=True, desc=url[-40:], disable=None
-            ) as bar,
-        ):
-            while chunk := remote.read(CHUNK):
-                local.write(chunk)
-                bar.update(len(chunk))
+    is_http = url.lower().startswith(("http://", "https://"))
+    have = part.stat().st_size if part.exists() else 0
+    remote, start, size = (_open_http if is_http else _open)(url, have)
+    with (
+        remote,
+        part.open("ab" if start else "wb") as local,
+        tqdm(
+            total=size, initial=start, unit="B", unit_scale=True, desc=url[-40:], disable=None
+        ) as bar,
+    ):
+        while chunk := remote.read(CHUNK):
+            local.write(chunk)
+            bar.update(len(chunk))
     if size is not None and part.stat().st_size != size:
-        raise TimeoutError(f"the connection ended after {part.stat().st_size} of {size} bytes")
+        raise ConnectionError(f"the connection ended after {part.stat().st_size} of {size} bytes")
+
+
+def _open_http(url: str, have: int) -> tuple[BinaryIO, int, int | None]:
+    """Open `url` at byte `have`, or at 0 where it can't be resumed; return where and the size.
+
+    Not with fsspec: it calls every failure a missing file, and reads large files from no server
+    without Range.
+    """
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    request = Request(quote(url, safe=string.punctuation), headers=headers)
+    try:
+        remote = urlopen(request, timeout=SILENCE_SECONDS)
+    except HTTPError as error:
+        error.close()
+        if error.code == HTTPStatus.NOT_FOUND:
+            raise FileNotFoundError from None
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is shorter by now
+            return _open_http(url, 0)
+        raise
+    start = have if remote.status == HTTPStatus.PARTIAL_CONTENT else 0
+    length = remote.headers["Content-Length"]
+    return remote, start, None if length is None else start + int(length)
+
+
+def _open(url: str, have: int) -> tuple[BinaryIO, int, int | None]:
+    """Do as `_open_http` does for the protocols of fsspec."""
+    remote = fsspec.open(url, "rb").open()
+    size = getattr(remote, "size", None)
+    start = have if size is not None and have <= size else 0
+    remote.seek(start)
+    return remote, start, size

@@ -1,7 +1,9 @@
 """Labelled pictures from a URL, an archive or a folder, brought to one layout and verified."""
 
 import hashlib
+import lzma
 import os
+import re
 import stat
 import tarfile
 import zipfile
@@ -31,8 +33,8 @@ MIN_EXPANSION_BYTES = 1 << 30
 Member = tuple[str, Callable[[], BinaryIO] | None]
 
 
-def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> int:
-    """Make `target` a folder of class folders, or of splits with class folders; count pictures.
+def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
+    """Make `target` a folder of class folders, or of splits with class folders.
 
     Args:
         data_url: A URL, the path of an archive (zip, tar.*) or a folder, or `sample`.
@@ -53,12 +55,12 @@ def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> int:
                     copy_pictures(members, temporary, None if source.is_dir() else limit)
                 _check_content(data_url, temporary, expected)
         top = class_root(temporary)
-        pictures = list_files(top)
+        inner = temporary.with_name(f"{temporary.name}.top")
+        remove(inner)  # left by a killed run
         if top != temporary:
-            inner = top.rename(temporary.with_name(f"{temporary.name}.top"))
+            top.rename(inner)
             remove(temporary)
             inner.rename(temporary)
-    return len(pictures)
 
 
 def check_source(data_url: str) -> None:
@@ -120,7 +122,7 @@ def copy_pictures(members: Iterator[Member], target: Path, limit: int | None) ->
     total = 0
     for name, open_member in tqdm(members, desc="unpack", unit=" files", disable=None):
         path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if path.is_absolute() or ".." in path.parts or re.match("[a-zA-Z]:", name):
             raise UserError(f"data_url: the archive is unsafe: {name!r} leads out of its folder")
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         file = target / path
@@ -149,7 +151,7 @@ def _local(data_url: str, keep: bool) -> Iterator[Path]:
     if not fetch.is_url(data_url):
         yield Path(data_url).expanduser()
         return
-    mirrored = fetch.in_mirror(data_url.rsplit("/", 1)[-1])
+    mirrored = fetch.in_mirror(fetch.file_name(data_url))
     try:
         source = mirrored or fetch.fetch(data_url)
     except (UserError, FileNotFoundError) as error:
@@ -205,8 +207,17 @@ def _members(source: Path) -> Iterator[Iterator[Member]]:
                     if info.isfile() or info.isdir()
                 )
         else:
-            raise UserError(f"data_url: expected a zip or tar archive; received {source.name}")
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+            raise UserError(
+                f"data_url: expected a whole zip or tar archive; received {source.name}"
+            )
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+    ) as error:
         # zipfile raises RuntimeError where a password is needed
         raise UserError(
             f"data_url: {source.name} is damaged or encrypted: {error}; fetch or make it again"

@@ -1,0 +1,31 @@
+import errno
+
+import pytest
+
+from transfer.errors import UserError, run
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("what to do"), "error: what to do"),
+        (OSError(errno.ENOSPC, "No space left", "a.npy"), "error: No space left: a.npy"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_errors_for_people_are_one_line(error, line):
+    with pytest.raises(SystemExit) as caught:
+        run(failing(error))
+    assert caught.value.code == line  # what Python prints to stderr, with exit code 1
+
+
+def test_mistakes_of_the_code_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(failing(ZeroDivisionError()))

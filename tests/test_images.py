@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from transfer import images
+from transfer.images import centre_square, read_picture, write_images
+
+RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
+
+
+def save(tmp_path, name, picture, **options):
+    path = tmp_path / name
+    picture.save(path, **options)
+    return path
+
+
+def middle(path, size=8):
+    pixels, _ = read_picture(path, size, crop_to_aspect_ratio=True)
+    assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.uint8)
+    return tuple(pixels[size // 2, size // 2].tolist())
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.gif", "a.webp", "a.tiff", "a.jpg"])
+def test_formats(tmp_path, name):
+    path = save(tmp_path, name, Image.new("RGB", (20, 20), RED))
+    np.testing.assert_allclose(middle(path), RED, atol=3)  # JPEG and WebP lose a little
+
+
+def test_suffix_does_not_matter(tmp_path):
+    path = save(tmp_path, "a.jpg", Image.new("RGB", (20, 20), GREEN), format="PNG")
+    assert middle(path) == GREEN
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "expected"),
+    [
+        ("L", 128, GREY),
+        ("1", 1, (255, 255, 255)),
+        ("LA", (128, 255), GREY),
+        ("LA", (128, 0), (255, 255, 255)),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), (255, 255, 255)),
+        ("I;16", 128 * 257, GREY),
+    ],
+)
+def test_modes(tmp_path, mode, color, expected):
+    assert middle(save(tmp_path, "a.png", Image.new(mode, (20, 20), color))) == expected
+
+
+def test_cmyk(tmp_path):
+    path = save(tmp_path, "a.jpg", Image.new("CMYK", (20, 20), (0, 255, 255, 0)))
+    np.testing.assert_allclose(middle(path), RED, atol=3)
+
+
+def test_palette_with_transparency(tmp_path):
+    picture = Image.new("P", (20, 20), 1)
+    picture.putpalette([0, 0, 0, *BLUE])
+    assert middle(save(tmp_path, "a.png", picture)) == BLUE
+    assert middle(save(tmp_path, "b.png", picture, transparency=1)) == (255, 255, 255)
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("RGB", (20, 20), color) for color in (RED, BLUE)]
+    path = save(tmp_path, "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    assert middle(path) == RED
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    upright = Image.new("RGB", (40, 20), RED)
+    upright.paste(GREEN, (20, 0, 40, 10))
+    upright.paste(BLUE, (0, 10, 20, 20))
+    back = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    stored = upright if back is None else upright.transpose(back)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path, "a.png", stored, exif=exif)
+    pixels, size = read_picture(path, 8, crop_to_aspect_ratio=False)
+    assert size == (40, 20)
+    corners = [pixels[y, x] for y, x in ((1, 1), (1, 6), (6, 1))]
+    np.testing.assert_allclose(corners, [RED, GREEN, BLUE], atol=5)  # Lanczos rings a little
+
+
+def test_crop_keeps_the_centre_and_squeeze_keeps_all(tmp_path):
+    picture = Image.new("RGB", (40, 20), RED)
+    picture.paste(BLUE, (10, 0, 30, 20))
+    path = save(tmp_path, "a.png", picture)
+    cropped, _ = read_picture(path, 8, crop_to_aspect_ratio=True)
+    squeezed, _ = read_picture(path, 8, crop_to_aspect_ratio=False)
+    assert (cropped[:, 1:-1].argmax(axis=2) == 2).all()
+    np.testing.assert_allclose(cropped[4, 2:6], [BLUE] * 4, atol=5)
+    assert tuple(squeezed[4, 0]) == RED
+    assert tuple(squeezed[4, 4]) == BLUE
+
+
+def test_centre_square():
+    assert centre_square(500, 374) == (63, 0, 437, 374)
+    assert centre_square(3, 4) == (0, 0.5, 3, 3.5)
+
+
+def test_one_pixel(tmp_path):
+    assert middle(save(tmp_path, "a.png", Image.new("RGB", (1, 1), GREEN))) == GREEN
+
+
+def test_rows_are_those_that_could_be_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "CHUNK", 2)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    good = [
+        save(tmp_path, f"{i}.png", Image.new("RGB", (9, 9), c)) for i, c in enumerate((RED, BLUE))
+    ]
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    whole = save(tmp_path, "whole.jpg", Image.new("RGB", (30, 30), RED)).read_bytes()
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(whole[: len(whole) - 20])
+    bomb = save(tmp_path, "bomb.png", Image.new("RGB", (40, 40)))
+    deep = save(tmp_path, "deep.tiff", Image.new("F", (9, 9), 0.5))
+    missing = tmp_path / "missing.jpg"
+
+    paths = [text, good[0], empty, cut, bomb, good[1], deep, missing]
+    results = write_images(tmp_path / "images.npy", paths, 8, crop_to_aspect_ratio=True)
+    assert [results[1], results[5]] == [(9, 9), (9, 9)]
+    reasons = [results[i] for i in (0, 2, 3, 4, 6, 7)]
+    for reason, word in zip(
+        reasons,
+        ("cannot identify", "cannot identify", "truncated", "Bomb", "32-bit", "No such file"),
+        strict=True,
+    ):
+        assert word in reason
+        assert str(tmp_path) not in reason
+
+    pixels = np.load(tmp_path / "images.npy")
+    assert (pixels.shape, pixels.dtype) == ((2, 8, 8, 3), np.uint8)
+    assert (pixels[0] == RED).all()
+    assert (pixels[1] == BLUE).all()

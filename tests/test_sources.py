@@ -1,0 +1,281 @@
+import bz2
+import gzip
+import io
+import lzma
+import stat
+import subprocess
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from transfer import fetch, sources
+from transfer.errors import UserError
+from transfer.files import list_files
+from transfer.sources import class_root, content_sha256, get_pictures
+
+FILES = {"cats/1.jpg": b"one", "cats/2.PNG": b"two", "dogs/1.jpg": b"three"}
+STRAY = {"README.md": b"r", "vectorize.py": b"v", "cats/.1.jpg": b"h", ".git/x.jpg": b"g"}
+STRAY |= {"__MACOSX/cats/._1.jpg": b"m", "cats/Thumbs.db": b"t"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv(fetch.MIRROR, raising=False)
+    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0.01)
+
+
+def write_folder(path, files):
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def write_zip(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_tar(path, files, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+WRITERS = {
+    "folder": write_folder,
+    "a.zip": write_zip,
+    "a.tar": write_tar,
+    "a.tar.gz": partial(write_tar, mode="w:gz"),
+    "a.tar.xz": partial(write_tar, mode="w:xz"),
+}
+
+
+def read(folder):
+    return {name: (folder / name).read_bytes() for name in list_files(folder)}
+
+
+def refuse(source, message, target, data_sha256=None):
+    """Check for one line about `source`, and that the old target stays as it was."""
+    write_folder(target, {"old/old.jpg": b"old"})
+    with pytest.raises(UserError, match=message) as caught:
+        get_pictures(str(source), data_sha256, target)
+    assert "\n" not in str(caught.value)
+    assert read(target) == {"old/old.jpg": b"old"}
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "data" / "raw"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("top", ["", "top/", "a/b/"])
+def test_every_source_gives_the_same_folder(tmp_path, target, name, top):
+    files = {top + path: content for path, content in (FILES | STRAY).items()}
+    source = WRITERS[name](tmp_path / name, files)
+    write_folder(target, {"old.jpg": b""})
+    write_folder(target.with_name(".partial-raw.top"), {"left by a killed run": b""})
+    get_pictures(str(source), None, target)
+    assert read(target) == FILES
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_splits_and_nested_folders_stay(tmp_path, target):
+    files = {f"{split}/{path}": b"" for split in ("train", "validation") for path in FILES}
+    files |= {"train/cats/indoors/3.jpg": b""}
+    source = write_zip(tmp_path / "a.zip", files)
+    get_pictures(str(source), None, target)
+    assert set(read(target)) == set(files)
+
+
+def test_a_tar_of_the_current_folder(tmp_path, target):
+    write_folder(tmp_path / "in", FILES)
+    subprocess.run(["tar", "-C", tmp_path / "in", "-cf", tmp_path / "a.tar", "."], check=True)
+    get_pictures(str(tmp_path / "a.tar"), None, target)
+    assert read(target) == FILES
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+@pytest.mark.parametrize(
+    "unsafe", ["../x.jpg", "cats/../../x.jpg", "/x.jpg", "..\\x.jpg", "C:\\x.jpg", "c:x.jpg"]
+)
+def test_names_that_lead_out_are_refused(tmp_path, target, name, unsafe):
+    source = WRITERS[name](tmp_path / name, FILES | {unsafe: b"x"})
+    refuse(source, "the archive is unsafe: .* leads out of its folder", target)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_left_out(tmp_path, target, kind):
+    source = write_tar(tmp_path / "a.tar", FILES)
+    with tarfile.open(source, "a") as archive:
+        link = tarfile.TarInfo("cats/link.jpg")
+        link.type, link.linkname = kind, "/etc/passwd"
+        archive.addfile(link)
+    get_pictures(str(source), None, target)
+    assert read(target) == FILES
+
+
+def test_symlinks_in_a_zip_are_left_out(tmp_path, target):
+    source = write_zip(tmp_path / "a.zip", FILES)
+    with zipfile.ZipFile(source, "a") as archive:
+        link = zipfile.ZipInfo("cats/link.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    get_pictures(str(source), None, target)
+    assert read(target) == FILES
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_a_name_that_occurs_twice_is_refused(tmp_path, target, name):
+    source = WRITERS[name](tmp_path / name, FILES | {"./cats/1.jpg": b"other"})
+    refuse(source, "'./cats/1.jpg' occurs twice in the archive", target)
+
+
+def test_a_bomb_is_refused(tmp_path, target, monkeypatch):
+    files = FILES | {"cats/big.jpg": bytes(1 << 20)}
+    source = write_zip(tmp_path / "a.zip", files, zipfile.ZIP_DEFLATED)
+    get_pictures(str(source), None, target)
+    monkeypatch.setattr(sources, "MIN_EXPANSION_BYTES", 1000)
+    refuse(source, r"unpacks to over [\d,]+ bytes, 100 times its size", tmp_path / "new" / "raw")
+
+
+def encrypted(archive):
+    first, central = archive.index(b"PK\x03\x04"), archive.index(b"PK\x01\x02")
+    changed = bytearray(archive)
+    changed[first + 6] |= 1  # the flag, in the file's own header and in the directory
+    changed[central + 8] |= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("a.zip", encrypted, "damaged or encrypted: .*password required"),
+        ("a.zip", lambda b: b[:-40], "a whole zip or tar archive; received a.zip"),
+        ("a.zip", lambda b: b.replace(b"two", b"2wo"), "damaged or encrypted: Bad CRC-32"),
+        ("a.zip", lambda b: b"just a text", "a whole zip or tar archive; received a.zip"),
+        ("a.zip", lambda b: b"", "a whole zip or tar archive; received a.zip"),
+        ("a.tar", lambda b: b[:1300], "damaged or encrypted: unexpected end of data"),
+        ("a.tar.gz", lambda b: b[: len(b) // 2], "damaged or encrypted: Compressed file ended"),
+        ("a.tar.gz", lambda b: b[:60] + b"\xff" * 9 + b[69:], "damaged or encrypted: |a whole zip"),
+        ("a.tar.xz", lambda b: b[:-60] + bytes(60), "damaged or encrypted: "),
+        ("a.tar.bz2", lambda b: b[: len(b) // 2], "a whole zip or tar archive"),
+    ],
+)
+def test_damaged_archives_are_refused(tmp_path, target, name, damage, message):
+    pictures = {f"{label}/{i}.jpg": bytes([i]) * 999 for label in "ab" for i in range(99)}
+    tar = write_tar(tmp_path / "b.tar", pictures).read_bytes()
+    contents = {
+        "a.zip": lambda: write_zip(tmp_path / "b.zip", FILES).read_bytes(),
+        "a.tar": lambda: tar,
+        "a.tar.gz": lambda: gzip.compress(tar, 0),
+        "a.tar.xz": lambda: lzma.compress(tar, preset=0),
+        "a.tar.bz2": lambda: bz2.compress(tar, 1),
+    }
+    source = tmp_path / name
+    source.write_bytes(damage(contents[name]()))
+    refuse(source, message, target)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "a folder a class, such as .* received 0 pictures and 0 such folders"),
+        ({"readme.txt": b""}, "received 0 pictures and 0 such folders"),
+        ({"1.jpg": b"", "2.jpg": b""}, "received 2 pictures and 0 such folders"),
+        ({"cats/1.jpg": b"", "cats/2.jpg": b""}, "received 2 pictures and 0 such folders"),
+        ({"cats/1.jpg": b"", "dogs/notes.txt": b""}, "the folder dogs holds no picture"),
+    ],
+)
+def test_a_folder_without_classes_is_refused(tmp_path, target, files, message):
+    (tmp_path / "source").mkdir()
+    refuse(write_folder(tmp_path / "source", files), message, target)
+
+
+def test_an_empty_class_folder_of_an_archive_is_refused(tmp_path, target):
+    refuse(write_zip(tmp_path / "a.zip", FILES | {"birds/": b""}), "folder birds holds no", target)
+
+
+def test_stray_pictures_beside_the_classes_do_not_count_as_a_class(tmp_path):
+    write_folder(tmp_path / "in", FILES | {"cover.jpg": b""})
+    assert class_root(tmp_path / "in") == tmp_path / "in"
+
+
+def test_the_content_hash_is_what_the_shell_prints(tmp_path):
+    write_folder(tmp_path / "in", FILES | {"Birds/é.jpg": b"4", "cats-old/1.jpg": b"5"})
+    command = "find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    printed = subprocess.run(
+        command, shell=True, cwd=tmp_path / "in", check=True, capture_output=True, text=True
+    ).stdout
+    assert content_sha256(tmp_path / "in") == printed.split()[0]
+
+
+def test_the_content_hash_is_insisted_on(tmp_path, target):
+    source = write_zip(tmp_path / "a.zip", {f"top/{name}": FILES[name] for name in FILES})
+    right = content_sha256(write_folder(tmp_path / "in", FILES))
+    message = rf"a\.zip holds other .* \(3 files\): expected .* 0{{64}}, received {right}; "
+    refuse(source, message, target, data_sha256="0" * 64)
+    get_pictures(str(source), right, target)
+    assert read(target) == FILES
+
+
+@pytest.mark.parametrize("value", ["sample", "https://host/a.zip"])
+def test_sources_that_need_no_file_pass(value):
+    sources.check_source(value)
+
+
+def test_a_path_where_nothing_is_is_refused_before_any_work(tmp_path):
+    sources.check_source(str(tmp_path))
+    with pytest.raises(UserError, match="^data_url: expected `sample`, .*received '.*nowhere'"):
+        sources.check_source(str(tmp_path / "nowhere"))
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Yield the URL of an archive on a server, which holds FILES."""
+    (tmp_path / "served").mkdir()
+    write_zip(tmp_path / "served" / "a.zip", FILES)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=tmp_path / "served"))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/a.zip"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_fetched_archive_is_kept_once_its_content_was_verified(tmp_path, target, served):
+    get_pictures(served, None, target)
+    assert read(target) == FILES
+    assert not list(fetch.cache_folder().iterdir())  # nothing vouches for it
+
+    get_pictures(served, content_sha256(target), target)
+    assert [path.name.split("-")[1] for path in fetch.cache_folder().iterdir()] == ["a.zip"]
+
+    other = tmp_path / "other" / "raw"
+    refuse(served, "holds other pictures than it should", other, data_sha256="0" * 64)
+    assert not list(fetch.cache_folder().iterdir())
+
+
+def test_an_archive_that_cannot_be_fetched_names_three_ways_on(target, served):
+    url = served.replace("a.zip", "b.zip")
+    message = f"no file at {url}.*{fetch.MIRROR}.*a folder of your own.*data_url=sample"
+    refuse(url, message, target)

@@ -1,0 +1,109 @@
+from collections import Counter
+
+import pytest
+
+from transfer.errors import UserError
+from transfer.splits import Picture, assign_splits, drop_duplicates, label_pictures
+
+
+def flat(**counts):
+    return [Picture(f"{c}/{i}.jpg", c, None) for c, n in counts.items() for i in range(n)]
+
+
+def given(split, **counts):
+    return [Picture(f"{split}/{c}/{i}", c, split) for c, n in counts.items() for i in range(n)]
+
+
+def counted(pictures, splits):
+    return Counter((split, picture.label) for picture, split in zip(pictures, splits, strict=True))
+
+
+def test_labels_are_the_folders():
+    paths = ["cats/1.jpg", "dogs/deep/er/2.jpg", "stray.jpg"]
+    assert label_pictures(paths) == [
+        Picture("cats/1.jpg", "cats", None),
+        Picture("dogs/deep/er/2.jpg", "dogs", None),
+    ]
+
+
+@pytest.mark.parametrize("val", ["validation", "val", "Valid"])
+def test_split_folders_are_known_by_their_usual_names(val):
+    paths = [f"{top}/{c}/1.jpg" for top in ("Train", val, "test") for c in ("cats", "dogs")]
+    assert [p.given_split for p in label_pictures(paths)] == 2 * ["train"] + 2 * ["val"] + 2 * [
+        "test"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["cats/1.jpg", "cats/2.jpg"], r"two or more classes; received \['cats'\]"),
+        ([], "two or more classes; received none"),
+        (["train/a/1", "train/b/1", "val/a/1"], "the val folder has no pictures of b"),
+        (["train/a/1", "train/b/1", "extra/a/1"], "beside train/ .* received extra"),
+    ],
+)
+def test_layouts_that_are_none(paths, message):
+    with pytest.raises(UserError, match=message):
+        label_pictures(paths)
+
+
+def test_flat_layout_is_dealt_out_by_fractions_of_the_whole():
+    pictures = flat(cats=100, dogs=50)
+    splits = assign_splits(pictures, val_fraction=0.2, test_fraction=0.1, seed=0)
+    assert counted(pictures, splits) == {
+        ("train", "cats"): 70,
+        ("val", "cats"): 20,
+        ("test", "cats"): 10,
+        ("train", "dogs"): 35,
+        ("val", "dogs"): 10,
+        ("test", "dogs"): 5,
+    }
+
+
+def test_validation_folder_gives_the_test_pictures():
+    pictures = given("train", cats=40, dogs=40) + given("val", cats=20, dogs=10)
+    splits = assign_splits(pictures, val_fraction=0.5, test_fraction=0.2, seed=0)
+    assert splits[:80] == ["train"] * 80
+    assert counted(pictures, splits)["test", "cats"] == 4
+    assert counted(pictures, splits)["test", "dogs"] == 2
+    assert counted(pictures, splits)["val", "cats"] == 16
+
+
+def test_given_splits_stay():
+    pictures = [p for split in ("train", "val", "test") for p in given(split, a=2, b=2)]
+    assert assign_splits(pictures, 0.2, 0.2, 0) == [p.given_split for p in pictures]
+
+
+def test_test_folder_alone_stays_and_validation_comes_from_training():
+    pictures = given("train", a=40, b=40) + given("test", a=10, b=10)
+    counts = Counter(assign_splits(pictures, 0.2, 0.2, 0))
+    assert counts == {"train": 60, "val": 20, "test": 20}
+
+
+def test_splits_depend_on_the_seed_alone():
+    pictures = flat(cats=20, dogs=20)
+    splits = [assign_splits(pictures, 0.2, 0.2, seed) for seed in (0, 0, 1)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+@pytest.mark.parametrize("pictures", [flat(cats=20, dogs=1), flat(cats=2, dogs=2)])
+def test_too_few_pictures(pictures):
+    with pytest.raises(UserError, match="can't be dealt out|would have no pictures of"):
+        assign_splits(pictures, 0.2, 0.2, 0)
+
+
+def test_one_picture_of_each_content_is_kept_and_none_that_has_two_labels():
+    pictures = flat(cats=3, dogs=2)
+    kept, rejected = drop_duplicates(pictures, ["x", "x", "y", "y", "z"])
+    assert kept == [0, 4]
+    assert rejected == [
+        ("cats/1.jpg", "the same picture as cats/0.jpg"),
+        ("cats/2.jpg", "the same picture is labelled cats and dogs"),
+        ("dogs/0.jpg", "the same picture is labelled cats and dogs"),
+    ]
+
+
+def test_the_kept_order_is_that_of_the_pictures():
+    kept, _ = drop_duplicates(flat(a=4), ["q", "p", "q", "o"])
+    assert kept == [0, 1, 3]
