@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from transfer.dataset import IMAGES, MANIFEST, MANIFEST_COLUMNS, REJECTED
-from transfer.errors import run
+from transfer.errors import UserError, run
 from transfer.files import RAW, SPLIT, list_files, replacing, sha256, write_csv
 from transfer.images import write_images
 from transfer.params import load_params
@@ -33,6 +33,13 @@ def main() -> None:
             for i, reason in zip(kept, sizes, strict=True)
             if type(reason) is str
         ]
+        if lost := {p.label for p in pictures} - {pictures[i].label for i, _ in decoded}:
+            reasons = dict(rejected)
+            first = next(picture.path for picture in pictures if picture.label in lost)
+            raise UserError(
+                f"none of the pictures of {', '.join(sorted(lost))} can be used; the first, "
+                f"{first}: {reasons[first]}; replace them or remove the class"
+            )
         splits = assign_splits(
             [pictures[i] for i, _ in decoded],
             params.val_fraction,

@@ -17,6 +17,7 @@ def failing(error):
     [
         (UserError("what to do"), "error: what to do"),
         (OSError(errno.ENOSPC, "No space left", "a.npy"), "error: No space left: a.npy"),
+        (OSError("odd"), "error: odd"),
         (KeyboardInterrupt(), "interrupted"),
     ],
 )

@@ -1,3 +1,5 @@
+import errno
+import os
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body):
         server = self.server
         asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if self.path != "/file.zip":
+        if not self.path.startswith("/file"):
             self.send_error(404)
             return
         if server.errors > 0:
@@ -35,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
         part = CONTENT
         if asked and server.ranges:
             first, last = int(asked[1]), len(CONTENT) - 1
+            if first > last:
+                self.send_error(416)
+                return
             part = CONTENT[first : last + 1]
             server.asked.append(first)
             self.send_response(206)
@@ -184,3 +189,46 @@ def test_mirror_that_is_none(monkeypatch):
 )
 def test_is_url(address, expected):
     assert fetch.is_url(address) is expected
+
+
+def test_part_that_is_longer_than_the_file_is_dropped(server):
+    part, done = part_of(server.url)
+    done.unlink()
+    part.write_bytes(CONTENT + b"x")
+    assert fetch.fetch(server.url).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", [1000, 2000])
+def test_other_protocols_resume_too(tmp_path, length):
+    (tmp_path / "a.zip").write_bytes(CONTENT[:1500])
+    url = (tmp_path / "a.zip").as_uri()
+    part, done = part_of(url)
+    done.unlink()
+    part.write_bytes(b"kept" + CONTENT[4:length])
+    start = b"kept" if length < 1500 else CONTENT[:4]
+    assert fetch.fetch(url).read_bytes() == start + CONTENT[4:1500]
+
+
+@pytest.mark.parametrize("end", ["?token=" + "x" * 500, "/ä b%20c.zip", "x" * 250])
+def test_any_address_makes_a_file_name(server, end):
+    assert fetch.fetch(server.url + end).read_bytes() == CONTENT
+    assert fetch.file_name("https://h/a/b.zip?x=/y#z") == "b.zip"
+
+
+def test_silence_counts_as_a_lost_connection(monkeypatch):
+    monkeypatch.setattr(fetch, "SILENCE_SECONDS", 0.05)
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), None) as silent,
+        pytest.raises(UserError, match="after 4 attempts: .*timed out"),
+    ):
+        fetch.fetch(f"http://127.0.0.1:{silent.server_port}/a.zip")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no disk that is always full")
+def test_full_disk_is_not_called_trouble_of_the_server(server):
+    part, done = part_of(server.url)
+    done.unlink()
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError) as caught:
+        fetch.fetch(server.url)
+    assert caught.value.errno == errno.ENOSPC

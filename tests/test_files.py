@@ -39,7 +39,7 @@ def test_write_json_rounds_floats_only(tmp_path):
 
 
 def test_csv_keeps_what_names_may_hold(tmp_path):
-    rows = [("a, b", '"quoted"'), ("two\nlines", "Kätzchen 猫")]
+    rows = [("a, b", '"quoted"'), ("two\r\nlines", "Kätzchen 猫")]
     write_csv(tmp_path / "a.csv", ("path", "label"), rows)
     assert [tuple(row.values()) for row in read_csv(tmp_path / "a.csv")] == rows
 
@@ -54,3 +54,21 @@ def test_list_files_is_sorted_by_bytes(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_replacing_starts_anew_where_a_killed_run_left_its_half(tmp_path):
+    (tmp_path / ".partial-raw").mkdir()
+    (tmp_path / ".partial-raw" / "left").touch()
+    with replacing(tmp_path / "raw") as temporary:
+        temporary.mkdir()
+    assert list_files(tmp_path) == []
+
+
+def test_replacing_a_link_keeps_the_folder_that_it_names(tmp_path):
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "kept").touch()
+    (tmp_path / "raw").symlink_to(tmp_path / "big")
+    with replacing(tmp_path / "raw") as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert list_files(tmp_path) == ["big/kept", "raw/new"]

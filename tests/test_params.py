@@ -75,8 +75,8 @@ def test_wrong_values_get_one_line(load, tmp_path, name, value, expected):
 
 
 def test_fractions_must_leave_pictures_to_train_on(load):
-    with pytest.raises(UserError, match=r"must be below 1.*received 0\.5 \+ 0\.6$"):
-        load(val_fraction=0.5, test_fraction=0.6)
+    with pytest.raises(UserError, match=r"must be below 1.*received 0\.5 \+ 0\.5$"):
+        load(val_fraction=0.5, test_fraction=0.5)
 
 
 def test_unknown_parameter_gets_a_hint_and_missing_ones_a_pointer(load):
@@ -116,3 +116,8 @@ def test_layer_index():
         UserError, match=r"did you mean block_1_expand\?.*received 'block_1_expant'"
     ):
         layer_index("block_1_expant", names)
+
+
+def test_parameters_cannot_change(load):
+    with pytest.raises(ValueError, match="frozen"):
+        load().seed = 1

@@ -128,6 +128,21 @@ def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change,
     restore(repository)
 
 
+def test_a_class_that_cannot_be_read_is_an_error_and_the_old_split_can_be_checked_out(
+    repository, tmp_path
+):
+    for label in ("cats", "dogs"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.jpg").write_bytes(label.encode())
+    output = repository.dvc("exp", "run", "-S", f"data_url={tmp_path}", check=False)
+    assert (
+        "error: none of the pictures of cats, dogs can be used; the first, cats/1.jpg: " in output
+    )
+    assert "Traceback" not in output
+    restore(repository)
+    assert len(rows_of(repository.folder / "data/split/manifest.csv")) == 40
+
+
 def test_another_clone_gets_the_same_bytes(repository, make_repository, archive):
     other = make_repository()
     other.set_params(data_url=str(archive), **SMALL)

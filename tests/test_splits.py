@@ -40,7 +40,8 @@ def test_split_folders_are_known_by_their_usual_names(val):
         (["cats/1.jpg", "cats/2.jpg"], r"two or more classes; received \['cats'\]"),
         ([], "two or more classes; received none"),
         (["train/a/1", "train/b/1", "val/a/1"], "the val folder has no pictures of b"),
-        (["train/a/1", "train/b/1", "extra/a/1"], "beside train/ .* received extra"),
+        (["train/a/1", "train/b/1", "extra/a/1"], "or train/ with .* received extra, train"),
+        (["val/a/1", "val/b/1", "test/a/1", "test/b/1"], "or train/ with .* received test, val"),
     ],
 )
 def test_layouts_that_are_none(paths, message):

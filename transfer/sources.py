@@ -201,11 +201,7 @@ def _members(source: Path) -> Iterator[Iterator[Member]]:
                 )
         elif tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
-                yield (
-                    (info.name, None if info.isdir() else partial(archive.extractfile, info))
-                    for info in archive
-                    if info.isfile() or info.isdir()
-                )
+                yield _tar_members(archive)
         else:
             raise UserError(
                 f"data_url: expected a whole zip or tar archive; received {source.name}"
@@ -217,8 +213,23 @@ def _members(source: Path) -> Iterator[Iterator[Member]]:
         lzma.LZMAError,
         EOFError,
         RuntimeError,
+        OSError,
     ) as error:
+        if getattr(error, "errno", None) is not None:  # the system's, such as a full disk
+            raise
         # zipfile raises RuntimeError where a password is needed
         raise UserError(
             f"data_url: {source.name} is damaged or encrypted: {error}; fetch or make it again"
         ) from None
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
+    for info in archive:
+        if info.isfile() or info.isdir():
+            yield info.name, None if info.isdir() else partial(archive.extractfile, info)
+    # tarfile takes a cut or a damaged header for the end, and leaves a checksum at the end unread.
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("unexpected end of data")
+    while archive.fileobj.read(fetch.CHUNK):
+        pass

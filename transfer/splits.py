@@ -40,12 +40,12 @@ def label_pictures(paths: Sequence[str]) -> list[Picture]:
     """
     parts = [path.split("/") for path in paths]
     tops = {p[0] for p in parts if len(p) > 1}
-    if "train" in {FOLDER_NAMES.get(top.lower()) for top in tops}:
+    if splits := {FOLDER_NAMES.get(top.lower()) for top in tops} - {None}:
         strangers = sorted(top for top in tops if top.lower() not in FOLDER_NAMES)
-        if strangers:
+        if strangers or "train" not in splits:
             raise UserError(
-                f"data_url: beside train/ expected only validation/ and test/; received "
-                f"{', '.join(strangers)}"
+                "data_url: expected a folder a class, or train/ with validation/ or test/ beside "
+                f"it; received {', '.join(sorted(tops))}"
             )
         pictures = [
             Picture(path, p[1], FOLDER_NAMES[p[0].lower()])

@@ -1,0 +1,51 @@
+"""Archives of pictures that come from a server."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from test_sources import FILES, home, read, refuse, target, write_zip
+
+from transfer import fetch
+from transfer.sources import content_sha256, get_pictures
+
+__all__ = ["home", "target"]  # fixtures
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Yield the URL of an archive on a server, which holds FILES."""
+    (tmp_path / "served").mkdir()
+    write_zip(tmp_path / "served" / "a.zip", FILES)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=tmp_path / "served"))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/a.zip"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_fetched_archive_is_kept_once_its_content_was_verified(tmp_path, target, served):
+    get_pictures(served, None, target)
+    assert read(target) == FILES
+    assert not list(fetch.cache_folder().iterdir())  # nothing vouches for it
+
+    get_pictures(served, content_sha256(target), target)
+    assert [path.name.split("-")[1] for path in fetch.cache_folder().iterdir()] == ["a.zip"]
+
+    other = tmp_path / "other" / "raw"
+    refuse(served, "holds other pictures than it should", other, data_sha256="0" * 64)
+    assert not list(fetch.cache_folder().iterdir())
+
+
+def test_an_archive_that_cannot_be_fetched_names_three_ways_on(target, served):
+    url = served.replace("a.zip", "b.zip")
+    message = f"no file at {url}.*{fetch.MIRROR}.*a folder of your own.*data_url=sample"
+    refuse(url, message, target)
