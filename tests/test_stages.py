@@ -1,6 +1,8 @@
 """dvc.yaml declares exactly what each stage imports and which parameters it reads."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -66,3 +68,14 @@ def test_every_parameter_is_read_by_some_stage():
 
 def test_commands_hold_no_path():
     assert [stage["cmd"] for stage in STAGES.values()] == [f"python -m stages.{s}" for s in STAGES]
+
+
+def test_readme_shows_the_graph_that_dvc_draws():
+    dag = subprocess.run(
+        [sys.executable, "-m", "dvc", "dag", "--md"],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert dag.replace("\t", "  ").strip() in (PROJECT / "README.md").read_text()
