@@ -31,7 +31,7 @@ run: install  ## run the whole pipeline as params.yaml says; the same as dvc rep
 	dvc repro
 
 test: install  ## run the tests
-	python -m pytest -rs
+	python -m pytest -rs -n 2 --dist loadfile
 
 lint: install  ## check style and format
 	ruff check .

@@ -4,12 +4,10 @@ import csv
 import json
 import re
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
 import yaml
-from conftest import real_archive
 
 from transfer.sample import draw_sample
 
@@ -148,21 +146,6 @@ def test_another_clone_gets_the_same_bytes(repository, make_repository, archive)
     other.set_params(data_url=str(archive), **SMALL)
     other.dvc("repro")
     assert other.hashes() == repository.hashes()
-
-
-@pytest.mark.realdata
-def test_real_pictures_are_told_apart(make_repository, tmp_path):
-    few = re.compile(r"train/.*\.1?\d?\d\.jpg|validation/.*\.2[01][0-4]\d\.jpg")
-    with zipfile.ZipFile(real_archive()) as pictures:
-        pictures.extractall(tmp_path, [name for name in pictures.namelist() if few.search(name)])
-    repository = make_repository()
-    repository.set_params(
-        data_url=str(tmp_path), head_epochs=3, head_learning_rate=0.001, fine_tune_epochs=1
-    )
-    output = repository.dvc("repro")
-    assert "400 train, 160 val, 40 test pictures" in output
-    scores = json.loads((repository.folder / "metrics/evaluate.json").read_text())
-    assert scores["accuracy"] >= 0.9
 
 
 def restore(repository):

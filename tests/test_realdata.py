@@ -1,0 +1,23 @@
+"""The whole pipeline on some of the tutorial's own pictures."""
+
+import json
+import re
+import zipfile
+
+import pytest
+from conftest import real_archive
+
+
+@pytest.mark.realdata
+def test_real_pictures_are_told_apart(make_repository, tmp_path):
+    few = re.compile(r"train/.*\.1?\d?\d\.jpg|validation/.*\.2[01][0-4]\d\.jpg")
+    with zipfile.ZipFile(real_archive()) as pictures:
+        pictures.extractall(tmp_path, [name for name in pictures.namelist() if few.search(name)])
+    repository = make_repository()
+    repository.set_params(
+        data_url=str(tmp_path), head_epochs=3, head_learning_rate=0.001, fine_tune_epochs=1
+    )
+    output = repository.dvc("repro")
+    assert "400 train, 160 val, 40 test pictures" in output
+    scores = json.loads((repository.folder / "metrics/evaluate.json").read_text())
+    assert scores["accuracy"] >= 0.9
