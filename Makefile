@@ -23,7 +23,9 @@ demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 	git ls-files -z --cached --others --exclude-standard -- \
 	  .dvc .dvcignore dvc.yaml params.yaml stages transfer | tar --null -T - -c | tar -x -C .demo
 	cd .demo && dvc config core.no_scm true
-	cd .demo && for p in $(DEMO); do sed -Ei "s|^($${p%%=*}:) .*|\1 $${p#*=}|" params.yaml; done
+	cd .demo && for p in $(DEMO); do \
+	  sed -E "s|^($${p%%=*}:) .*|\1 $${p#*=}|" params.yaml > params.new && mv params.new params.yaml; \
+	done
 	cd .demo && dvc repro && dvc metrics show
 	@echo "Look at the pictures in .demo/plots"
 
