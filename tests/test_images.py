@@ -144,3 +144,11 @@ def test_rows_are_those_that_could_be_decoded(tmp_path, monkeypatch):
     assert (pixels.shape, pixels.dtype) == ((2, 8, 8, 3), np.uint8)
     assert (pixels[0] == RED).all()
     assert (pixels[1] == BLUE).all()
+
+
+def test_resize_is_lanczos(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    path = save(tmp_path, "a.png", Image.fromarray(noise))
+    expected = Image.fromarray(noise).resize((16, 16), Image.Resampling.LANCZOS)
+    pixels, _ = read_picture(path, 16, crop_to_aspect_ratio=True)
+    np.testing.assert_array_equal(pixels, np.asarray(expected))

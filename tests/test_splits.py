@@ -108,3 +108,9 @@ def test_one_picture_of_each_content_is_kept_and_none_that_has_two_labels():
 def test_the_kept_order_is_that_of_the_pictures():
     kept, _ = drop_duplicates(flat(a=4), ["q", "p", "q", "o"])
     assert kept == [0, 1, 3]
+
+
+def test_a_given_split_that_lost_a_class_is_an_error():
+    pictures = given("train", a=5, b=5) + given("val", a=5, b=5) + given("test", a=5)
+    with pytest.raises(UserError, match="test would have no pictures of b; add pictures of it"):
+        assign_splits(pictures, 0.2, 0.2, 0)
