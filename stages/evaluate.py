@@ -19,6 +19,10 @@ from transfer.metrics import curves, scores, scores_by_class
 from transfer.model import load_model
 from transfer.training import predict
 
+# What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the others too.
+COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
+COMPARED_OF_HEAD = ("accuracy", "loss", "roc_auc")
+
 
 def main() -> None:
     test = load_split(SPLIT, "test")
@@ -30,9 +34,13 @@ def main() -> None:
         np.save(temporary, np.stack([head, model]))
     write_json(
         METRICS / "evaluate.json",
-        of_model
-        | {f"head_{name}": value for name, value in of_head.items()}
-        | {"pictures": len(test.labels)},
+        {name: of_model[name] for name in COMPARED}
+        | {f"head_{name}": of_head[name] for name in COMPARED_OF_HEAD},
+    )
+    write_csv(
+        METRICS / "scores.csv",
+        ("score", "head", "fine-tuned"),
+        [(name, round(of_head[name], 5), round(of_model[name], 5)) for name in of_model],
     )
     write_csv(
         METRICS / "classes.csv",

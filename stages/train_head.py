@@ -16,6 +16,7 @@ def main() -> None:
     params = load_params()
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(image_size=train.images.shape[1])
+    params.check_fine_tune_at([layer.name for layer in base.layers])  # not after hours of training
     base.load_weights(BASE_WEIGHTS)
     classifier = build_classifier(
         base, len(train.class_names), params.flip, params.rotation, params.dropout, params.seed

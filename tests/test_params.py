@@ -62,6 +62,7 @@ def test_fine_tune_at_is_an_index_or_a_name(load, fine_tune_at):
         ("crop_to_aspect_ratio", "yes", "a valid boolean"),
         ("data_sha256", "abc", "should match pattern"),
         ("seed", [1], "a valid integer"),
+        ("fine_tune_at", "", "input should be a valid integer or string should have at least 1"),
     ],
 )
 def test_wrong_values_get_one_line(load, tmp_path, name, value, expected):

@@ -78,8 +78,11 @@ def test_metrics_hold_what_others_rely_on(repository):
         assert set(read(name)) == {"val_accuracy", "val_loss", "epochs", "trainable_parameters"}
     scores = read("evaluate.json")
     assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
-    names = {"accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision"}
-    assert names | {f"head_{name}" for name in names} <= set(scores)
+    assert {"accuracy", "loss", "roc_auc"} <= {name.removeprefix("head_") for name in scores}
+    every = {row["score"]: row for row in rows_of(repository.folder / "metrics/scores.csv")}
+    assert {"precision", "recall", "f1", "average_precision", "brier"} <= set(every)
+    assert float(every["loss"]["head"]) == scores["head_loss"]
+    assert float(every["loss"]["fine-tuned"]) == scores["loss"]
     predictions = rows_of(repository.folder / "metrics/predictions.csv")
     right = sum(row["label"] == row["prediction"] for row in predictions)
     assert right / len(predictions) == scores["accuracy"]
@@ -123,6 +126,16 @@ def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change,
     output = repository.dvc("exp", "run", "-S", change, check=False)
     assert re.search(f"^error: .*{message}", output, re.MULTILINE), output
     assert "Traceback" not in output
+    restore(repository)
+
+
+def test_a_layer_that_is_not_there_is_refused_before_the_head_is_trained(repository):
+    output = repository.dvc(
+        *("exp", "run", "-S", "head_epochs=2", "-S", "fine_tune_at=9999"), check=False
+    )
+    assert ran(output) == ["train_head"]
+    assert "index must be from 0 to 153; received 9999" in output
+    assert "val_accuracy" not in output
     restore(repository)
 
 

@@ -129,9 +129,9 @@ def _explain(errors: list[dict]) -> list[str]:
             hint = _hint(name, list(Params.model_fields))
             lines.append(f"{name}: unknown parameter{hint}; received {error['input']!r}")
         else:  # several errors: one for each type that the parameter may have
-            alternatives = [other["msg"].removeprefix("Input should be ") for other in others]
-            expected = " or ".join([error["msg"][0].lower() + error["msg"][1:], *alternatives])
-            lines.append(f"{name}: {expected}; received {error['input']!r}")
+            first, *rest = (e["msg"][0].lower() + e["msg"][1:] for e in (error, *others))
+            expected = [first, *(message.removeprefix("input should be ") for message in rest)]
+            lines.append(f"{name}: {' or '.join(expected)}; received {error['input']!r}")
     return lines
 
 
