@@ -1,16 +1,26 @@
-"""A copy of the project with DVC in it, and the mark of tests that need the real pictures."""
+"""Copies of the project with DVC in them, and the mark of tests that need the real pictures."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
 
+from transfer.sample import draw_sample
+
 PROJECT = Path(__file__).parent.parent
 ARCHIVE = "cats_and_dogs_filtered.zip"
+SMALL = {
+    "base_weights": "random",
+    "image_size": 32,
+    "head_epochs": 1,
+    "fine_tune_epochs": 1,
+}
 
 
 def real_archive() -> Path | None:
@@ -39,22 +49,30 @@ def pytest_terminal_summary(terminalreporter):
 
 
 class Repository:
-    """A git and DVC repository that holds the project, and the commands a user types in it."""
+    """A git and DVC repository, and the commands that a user types in it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run("git", "init", "-q", "-b", "main")
+        self.run("git", "config", "user.name", "Test")
+        self.run("git", "config", "user.email", "test@example.org")
+
+    def add_project(self) -> None:
+        """Copy the project here, without the results of its full run."""
         tracked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(
             ["git", *tracked], cwd=PROJECT, check=True, capture_output=True, text=True
         ).stdout.split("\0")
         for name in filter(None, names):
-            # results of the full run stay behind: these runs make their own
             if not name.startswith(("dvc.lock", "metrics/", "plots/")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(PROJECT / name, folder / name)
-        self.run("git", "init", "-q", "-b", "main")
-        self.run("git", "config", "user.name", "Test")
-        self.run("git", "config", "user.email", "test@example.org")
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / name, self.folder / name)
+
+    def clone(self, folder: Path) -> "Repository":
+        clone = Repository(folder)
+        clone.run("git", "pull", "-q", str(self.folder), "main")
+        return clone
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         environment = os.environ | {
@@ -68,6 +86,7 @@ class Repository:
         return done
 
     def dvc(self, *arguments: str, check: bool = True) -> str:
+        """Run dvc; return all it printed."""
         done = self.run(sys.executable, "-m", "dvc", *arguments, check=check)
         return done.stdout + done.stderr
 
@@ -79,11 +98,60 @@ class Repository:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-q", "--allow-empty", "-m", message)
 
+    def restore(self) -> None:
+        """Take back all that an experiment changed."""
+        self.run("git", "checkout", "-q", ".")
+        self.dvc("checkout")
+
     def hashes(self) -> dict[str, str]:
         lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
         return {out["path"]: out["md5"] for s in lock["stages"].values() for out in s["outs"]}
 
 
+def ran(output: str) -> list[str]:
+    """Return the stages that dvc says it ran."""
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
 @pytest.fixture(scope="session")
 def make_repository(tmp_path_factory):
-    return lambda: Repository(tmp_path_factory.mktemp("repository"))
+    def make():
+        repository = Repository(tmp_path_factory.mktemp("repository"))
+        repository.add_project()
+        return repository
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_archive(tmp_path_factory):
+    """Return an archive of 40 good pictures, a broken one and a stray file."""
+    folder = tmp_path_factory.mktemp("pictures")
+    draw_sample(folder / "pets", 20)
+    (folder / "pets" / "cats" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "pets" / "readme.txt").write_text("stray")
+    path = folder / "pets.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder / "pets", "pets")
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_small_repository(make_repository, small_archive):
+    """Make repositories whose pipeline runs in a minute, and has not yet."""
+
+    def make():
+        repository = make_repository()
+        repository.set_params(data_url=str(small_archive), **SMALL)
+        return repository
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def repository(make_small_repository):
+    """Return a repository whose pipeline ran, all committed."""
+    repository = make_small_repository()
+    repository.dvc("repro")
+    repository.commit("results")
+    return repository

@@ -3,48 +3,15 @@
 import csv
 import json
 import re
-import tarfile
 
 import numpy as np
 import pytest
 import yaml
-
-from transfer.sample import draw_sample
+from conftest import ran
 
 STAGES = ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
 # From block_13_depthwise up, with gamma and beta but no moving statistics, and the head's 1,281.
 TRAINABLE_FROM_120 = 1_626_177
-SMALL = {
-    "base_weights": "random",
-    "image_size": 32,
-    "head_epochs": 1,
-    "fine_tune_epochs": 1,
-}
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    draw_sample(folder / "pets", 20)
-    (folder / "pets" / "cats" / "broken.jpg").write_bytes(b"no picture")
-    (folder / "pets" / "readme.txt").write_text("stray")
-    path = folder / "pets.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        tar.add(folder / "pets", "pets")
-    return path
-
-
-@pytest.fixture(scope="module")
-def repository(make_repository, archive):
-    repository = make_repository()
-    repository.set_params(data_url=str(archive), **SMALL)
-    repository.dvc("repro")
-    repository.commit("results")
-    return repository
-
-
-def ran(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", output)
 
 
 def rows_of(path):
@@ -106,12 +73,12 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     assert "1e-06" in (repository.folder / "params.yaml").read_text()
     tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
     assert tuned["trainable_parameters"] == TRAINABLE_FROM_120
-    restore(repository)
+    repository.restore()
 
 
 def test_image_size_reruns_split_and_what_follows(repository):
     assert ran(repository.dvc("exp", "run", "-S", "image_size=40")) == STAGES[1:]
-    restore(repository)
+    repository.restore()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +93,7 @@ def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change,
     output = repository.dvc("exp", "run", "-S", change, check=False)
     assert re.search(f"^error: .*{message}", output, re.MULTILINE), output
     assert "Traceback" not in output
-    restore(repository)
+    repository.restore()
 
 
 def test_a_layer_that_is_not_there_is_refused_before_the_head_is_trained(repository):
@@ -136,7 +103,7 @@ def test_a_layer_that_is_not_there_is_refused_before_the_head_is_trained(reposit
     assert ran(output) == ["train_head"]
     assert "index must be from 0 to 153; received 9999" in output
     assert "val_accuracy" not in output
-    restore(repository)
+    repository.restore()
 
 
 def test_a_class_that_cannot_be_read_is_an_error_and_the_old_split_can_be_checked_out(
@@ -150,17 +117,11 @@ def test_a_class_that_cannot_be_read_is_an_error_and_the_old_split_can_be_checke
         "error: none of the pictures of cats, dogs can be used; the first, cats/1.jpg: " in output
     )
     assert "Traceback" not in output
-    restore(repository)
+    repository.restore()
     assert len(rows_of(repository.folder / "data/split/manifest.csv")) == 40
 
 
-def test_another_clone_gets_the_same_bytes(repository, make_repository, archive):
-    other = make_repository()
-    other.set_params(data_url=str(archive), **SMALL)
+def test_another_clone_gets_the_same_bytes(repository, make_small_repository):
+    other = make_small_repository()
     other.dvc("repro")
     assert other.hashes() == repository.hashes()
-
-
-def restore(repository):
-    repository.run("git", "checkout", "-q", ".")
-    repository.dvc("checkout")

@@ -1,0 +1,202 @@
+"""Run a grid of parameters through DVC's queue; draw one table and one picture of it.
+
+    python -m scripts.sweep 'fine_tune_at=range(60,140,20)' fine_tune_learning_rate=1e-5,1e-4
+
+Each point is an experiment of DVC, which caches what points share, so that a sweep that broke off
+repeats little. With --name and no grid it draws an earlier sweep, or what there is of it.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from transfer.errors import UserError, run
+from transfer.figures import save, styled
+from transfer.files import write_csv
+
+COLUMNS = {
+    "validation accuracy": ("metrics/fine_tune.json", "val_accuracy"),
+    "validation loss": ("metrics/fine_tune.json", "val_loss"),
+    "test accuracy": ("metrics/evaluate.json", "accuracy"),
+    "low": ("metrics/evaluate.json", "accuracy_low"),
+    "high": ("metrics/evaluate.json", "accuracy_high"),
+    "trainable parameters": ("metrics/fine_tune.json", "trainable_parameters"),
+}
+TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
+
+
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    name = arguments.name or time.strftime("sweep-%m%d-%H%M%S")
+    if arguments.grid:
+        settings = [part for point in arguments.grid for part in ("-S", point)]
+        dvc("exp", "run", "--queue", "--name", name, *settings)
+        dvc("exp", "run", "--run-all", "--jobs", str(arguments.jobs))
+    points, failed = collect(json.loads(dvc("exp", "show", "--json", "--force", read=True)), name)
+    if not points:
+        raise UserError(
+            f"no experiment of {name} succeeded on this commit; "
+            "`dvc queue status` and `dvc queue logs NAME` tell why"
+        )
+    swept = swept_parameters(points)
+    table = [row_of(point, swept, seconds(point["name"])) for point in ranked(points)]
+    folder = Path("sweeps", name)
+    write_csv(folder / "table.csv", list(table[0]), [list(row.values()) for row in table])
+    text = markdown(table)
+    (folder / "table.md").write_text(text)
+    save(draw(table, swept), folder / "accuracy.png")
+    print(f"{text}\nsweep: {len(points)} points, best first by validation, in {folder}/")
+    if failed:
+        print(f"sweep: failed or unfinished: {', '.join(failed)}; see `dvc queue logs {failed[0]}`")
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("grid", nargs="*", help="as for dvc exp run -S: name=1,2 or name=range(…)")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="points at a time")
+    parser.add_argument("-n", "--name", help="of the sweep and, numbered, of its experiments")
+    arguments = parser.parse_args(words)
+    if not (arguments.grid or arguments.name):
+        parser.error("give a grid, such as fine_tune_at=60,100,140, or the --name of a sweep")
+    return arguments
+
+
+def dvc(*arguments: str, read: bool = False) -> str:
+    """Run dvc; return what it printed if `read`, else let it print.
+
+    Raises:
+        UserError: It failed; its own words are on the screen.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        stdout=subprocess.PIPE if read else None,
+        text=True,
+    )
+    if done.returncode:
+        raise UserError(f"`dvc {' '.join(arguments)}` failed, as said above")
+    return done.stdout
+
+
+def collect(revisions: list[dict], name: str) -> tuple[list[dict], list[str]]:
+    """Return the sweep's points (name, params and metrics), and the names of those without."""
+    points, failed = [], []
+    for revision in revisions:
+        for experiment in revision["experiments"] or []:
+            if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", experiment["name"] or ""):
+                continue
+            data = experiment["revs"][0]["data"]
+            metrics = data and {p: m.get("data") for p, m in (data["metrics"] or {}).items()}
+            if metrics and all(metrics.get(path) for path, _ in COLUMNS.values()):
+                params = data["params"]["params.yaml"]["data"]
+                points.append({"name": experiment["name"], "params": params, "metrics": metrics})
+            else:
+                failed.append(experiment["name"])
+    return points, failed
+
+
+def swept_parameters(points: list[dict]) -> list[str]:
+    """Return the parameters that differ, the one of most values first."""
+    values = {name: {str(p["params"].get(name)) for p in points} for name in points[0]["params"]}
+    return sorted((n for n in values if len(values[n]) > 1), key=lambda n: -len(values[n]))
+
+
+def ranked(points: list[dict]) -> list[dict]:
+    """Sort by validation accuracy, then loss: choosing on the test pictures would flatter."""
+    scores = lambda point: point["metrics"]["metrics/fine_tune.json"]  # noqa: E731
+    return sorted(points, key=lambda p: (-scores(p)["val_accuracy"], scores(p)["val_loss"]))
+
+
+def seconds(experiment: str) -> int | None:
+    """Return the seconds that the stages say they trained; None if all came from DVC's cache.
+
+    They are in the log of the queue only: a duration in an output would make equal runs differ.
+    """
+    trained = TRAINED.findall(dvc("queue", "logs", experiment, read=True))
+    return sum(map(int, trained)) if trained else None
+
+
+def row_of(point: dict, swept: list[str], trained: int | None) -> dict:
+    """Return a row of the table, the columns by their names."""
+    metrics = {column: point["metrics"][path][key] for column, (path, key) in COLUMNS.items()}
+    return (
+        {"experiment": point["name"]}
+        | {name: point["params"][name] for name in swept}
+        | metrics
+        | {"seconds": "cached" if trained is None else trained}
+    )
+
+
+def markdown(table: list[dict]) -> str:
+    """Format the table for people, the interval in one column."""
+    rows = []
+    for row in table:
+        low, high = row["low"], row["high"]
+        shown = {column: value for column, value in row.items() if column not in ("low", "high")}
+        shown["validation accuracy"] = f"{row['validation accuracy']:.4f}"
+        shown["validation loss"] = f"{row['validation loss']:.4f}"
+        shown["test accuracy"] = f"{row['test accuracy']:.3f} ({low:.3f} to {high:.3f})"
+        shown["trainable parameters"] = f"{row['trainable parameters']:,}"
+        rows.append(shown)
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def in_order(values: Iterable) -> list:
+    """Sort values, or tuples of them; numbers first where they are mixed with layers' names."""
+    rank = lambda value: (0, value) if isinstance(value, int | float) else (1, str(value))  # noqa: E731
+    return sorted(
+        values, key=lambda v: [rank(part) for part in (v if isinstance(v, tuple) else (v,))]
+    )
+
+
+@styled
+def draw(table: list[dict], swept: list[str]) -> Figure:
+    """Plot accuracy over the first swept parameter, a line for each value of the others.
+
+    Left, on the validation pictures, by which the points are ranked; right, on the test pictures,
+    with Wilson's 95 % interval.
+    """
+    along, *others = swept or ["experiment"]
+    values = in_order({row[along] for row in table})
+    lines = {}
+    for row in sorted(table, key=lambda row: values.index(row[along])):
+        lines.setdefault(tuple(row[name] for name in others), []).append(row)
+    shades = colormaps["viridis"](np.linspace(0, 0.85, len(lines)))
+    figure = Figure(figsize=(11, 4.6))
+    left, right = figure.subplots(1, 2)
+    for number, (key, color) in enumerate(zip(in_order(lines), shades, strict=True)):
+        places = np.array([values.index(row[along]) for row in lines[key]])
+        left.plot(places, [row["validation accuracy"] for row in lines[key]], "o-", color=color)
+        accuracy, low, high = np.array(
+            [(row["test accuracy"], row["low"], row["high"]) for row in lines[key]]
+        ).T
+        right.errorbar(
+            places + (number - (len(lines) - 1) / 2) * 0.12,  # no interval hides another
+            accuracy,
+            (accuracy - low, high - accuracy),
+            fmt="o",
+            capsize=3,
+            color=color,
+            label=", ".join(f"{name} {value}" for name, value in zip(others, key, strict=True)),
+        )
+    left.set(title="Validation pictures", xlabel=along, ylabel="accuracy")
+    right.set(title="Test pictures, with the 95 % interval", xlabel=along)
+    for axes in (left, right):
+        axes.set_xticks(range(len(values)), values)
+    if others:
+        figure.legend(loc="outside lower center", ncols=min(len(lines), 3))
+    return figure
+
+
+if __name__ == "__main__":
+    run(main)
