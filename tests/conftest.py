@@ -1,5 +1,6 @@
 """Copies of the project with DVC in them, and the mark of tests that need the real pictures."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -91,8 +92,13 @@ class Repository:
         return done.stdout + done.stderr
 
     def set_params(self, **values) -> None:
+        """Edit params.yaml as a person does: the lines stay, and so do their comments."""
         path = self.folder / "params.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+        text = path.read_text()
+        for name, value in values.items():
+            text, edits = re.subn(rf"(?m)^{name}: [^#\n]*", f"{name}: {value}  ", text)
+            assert edits == 1, name
+        path.write_text(text)
 
     def commit(self, message: str = "commit") -> None:
         self.run("git", "add", "-A")
@@ -149,9 +155,18 @@ def make_small_repository(make_repository, small_archive):
 
 
 @pytest.fixture(scope="module")
-def repository(make_small_repository):
-    """Return a repository whose pipeline ran, all committed."""
-    repository = make_small_repository()
-    repository.dvc("repro")
-    repository.commit("results")
-    return repository
+def repository(make_small_repository, tmp_path_factory):
+    """Return a repository whose pipeline ran, all committed; test files that run at a time share
+    the run, each with its own copy."""
+    base = tmp_path_factory.getbasetemp()
+    finished = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with finished.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            first = make_small_repository()
+            first.dvc("repro")
+            first.commit("results")
+            first.folder.rename(finished)
+    copy = tmp_path_factory.mktemp("copy") / "repository"
+    shutil.copytree(finished, copy)
+    return Repository(copy)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -60,7 +61,7 @@ class Remote:
         """Go on in an empty place on the same server, as README.md advises after damage."""
         self.url = f"{self.url.rstrip('/')}/again"
         if self.url.startswith("webdav"):  # DVC makes no root folder there
-            (self.folder / "again").mkdir()
+            (self.folder / urlsplit(self.url).path.strip("/")).mkdir()
         repository.dvc("remote", "modify", "team", "url", self.url)
 
     def receiving(self, size: int, before: set[str]) -> bool:

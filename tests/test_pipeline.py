@@ -86,7 +86,9 @@ def test_image_size_reruns_split_and_what_follows(repository):
     [
         ("fine_tune_at=9999", "index must be from 0 to 153; received 9999"),
         ("fine_tune_at=block_99", "no layer of that name"),
+        ("fine_tune_at=-3", "fine_tune_at: input should be greater than or equal to 0.*-3"),
         ("head_epochs=ten", "head_epochs: input should be a valid integer.*received 'ten'"),
+        ("test_fraction=1.5", "test_fraction: input should be less than 1; received 1.5"),
     ],
 )
 def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change, message):
@@ -94,6 +96,12 @@ def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change,
     assert re.search(f"^error: .*{message}", output, re.MULTILINE), output
     assert "Traceback" not in output
     repository.restore()
+
+
+def test_dvc_refuses_a_mistyped_key(repository):
+    output = repository.dvc("exp", "run", "-S", "fine_tun_at=3", check=False)
+    assert "Could not override 'fine_tun_at'" in output
+    assert repository.run("git", "status", "--short").stdout == ""
 
 
 def test_a_layer_that_is_not_there_is_refused_before_the_head_is_trained(repository):

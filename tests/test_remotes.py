@@ -102,7 +102,7 @@ def test_a_push_killed_half_way_is_completed_by_the_next(remote, tmp_path):
         push.kill()
     assert push.returncode == -signal.SIGKILL
 
-    assert "pushed" in owner.dvc("push")
+    owner.dvc("push")
     colleague = owner.clone(tmp_path / "colleague")
     remote.add_secrets(colleague, remote.secrets)
     if remote.keeps_cut_uploads:

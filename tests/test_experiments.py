@@ -1,0 +1,133 @@
+"""Experiments and their comparison, as README.md has users type them."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT, ran
+
+README = (PROJECT / "README.md").read_text()
+SHOW = re.search(r"^dvc (exp show .*)$", README, re.MULTILINE)[1]
+
+
+def experiments(repository):
+    """Return what dvc knows of each experiment on this commit, by name."""
+    _, head = json.loads(repository.dvc("exp", "show", "--json"))
+    return {e["name"]: e["revs"][0]["data"] for e in head["experiments"] or []}
+
+
+def test_several_parameters_at_once_in_a_temporary_copy(repository):
+    change = ("-S", "fine_tune_at=140", "-S", "fine_tune_learning_rate=1e-6")
+    output = repository.dvc("exp", "run", "--temp", "--name", "both", *change)
+    assert ran(output) == ["fine_tune", "evaluate", "plot"]
+    assert repository.run("git", "status", "--short").stdout == ""
+    params = experiments(repository)["both"]["params"]["params.yaml"]["data"]
+    assert (params["fine_tune_at"], params["fine_tune_learning_rate"]) == (140, 1e-6)
+
+
+def test_an_experiment_changes_its_own_line_of_params_yaml_only(repository):
+    repository.dvc("exp", "apply", "both")
+    changed = repository.run("git", "diff", "-U0", "params.yaml").stdout
+    repository.restore()
+    names = re.findall(r"^\+(\w+):", changed, re.MULTILINE)
+    assert names == ["fine_tune_learning_rate", "fine_tune_at"]
+
+
+def test_a_relative_path_in_a_temporary_copy_is_refused_with_the_way_on(repository):
+    (repository.folder / "mine").mkdir()
+    output = repository.dvc("exp", "run", "--temp", "-S", "data_url=mine", check=False)
+    (repository.folder / "mine").rmdir()
+    assert "absolute, so that `dvc exp run --temp` finds it too" in output
+    assert "Traceback" not in output
+
+
+def test_a_sweep_runs_in_the_queue_and_is_drawn(repository):
+    grid = ["fine_tune_at=choice(130,150,9999)", "fine_tune_epochs=1"]
+    done = repository.run(sys.executable, "-m", "scripts.sweep", "-j", "2", "-n", "grid", *grid)
+    folder = repository.folder / "sweeps/grid"
+    rows = [line.strip("| ").split(" | ") for line in (folder / "table.md").read_text().split("\n")]
+    columns, _, *points, _ = rows
+    assert columns == [
+        *("experiment", "fine_tune_at", "validation accuracy", "validation loss"),
+        *("test accuracy", "trainable parameters", "seconds"),
+    ]
+    assert {point[1] for point in points} == {"130", "150"}
+    assert all(re.fullmatch(r"0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)", point[4]) for point in points)
+    assert all(int(point[6]) > 0 for point in points)
+    assert (folder / "accuracy.png").stat().st_size > 5_000
+    assert "2 points, best first by validation" in done.stdout
+    assert "failed or unfinished: grid-3" in done.stdout
+    assert "index must be from 0 to 153; received 9999" in done.stdout
+    assert {"grid-1", "grid-2"} <= set(experiments(repository))
+
+
+def test_the_table_of_experiments_has_only_what_differs_and_can_be_read(repository):
+    header = repository.dvc(*shlex.split(SHOW), "--csv").splitlines()[0].split(",")
+    allowed = {"Experiment", "rev", "typ", "Created", "parent", "fine_tune_at"}
+    allowed |= {"fine_tune_learning_rate", "loss", "roc_auc", "calibration_error"}
+    assert {"Experiment", "fine_tune_at"} <= set(header)
+    assert {n for n in header if not n.startswith(("metrics/fine_tune.json:", "acc"))} <= allowed
+
+
+def test_a_branch_is_compared_with_main(repository):
+    repository.dvc("exp", "branch", "both", "my-branch")
+    params = repository.dvc("params", "diff", "main", "my-branch", "--md")
+    assert "| params.yaml | fine_tune_at            | 100    | 140         |" in params
+    assert "| params.yaml | fine_tune_learning_rate | 1e-05  | 1e-06       |" in params
+    metrics = json.loads(repository.dvc("metrics", "diff", "main", "my-branch", "--json"))
+    change = metrics["metrics/fine_tune.json"]["trainable_parameters"]
+    assert (change["old"], change["new"]) == (1_862_721, 1_216_961)
+
+
+def test_plots_of_two_revisions_lie_over_and_beside_each_other(repository):
+    plots = json.loads(repository.dvc("plots", "diff", "main", "my-branch", "--json"))["data"]
+    for name in ("accuracy", "loss"):
+        (curves,) = plots[name]
+        points = json.loads(curves["content"])["data"]["values"]
+        assert {(p["rev"], p["field"]) for p in points} == {
+            (rev, f"{prefix}{name}") for rev in ("main", "my-branch") for prefix in ("", "val_")
+        }
+        assert {int(p["epoch"]) for p in points} == {1, 2}
+    (matrix,) = plots["confusion_matrix"]
+    assert {p["rev"] for p in json.loads(matrix["content"])["data"]["values"]} == {
+        "main",
+        "my-branch",
+    }
+    pictures = {name for name in plots if name.endswith(".png")}
+    assert len(pictures) == 8
+    assert all([p["revisions"] for p in plots[n]] == [["main"], ["my-branch"]] for n in pictures)
+
+
+def test_two_branches_that_changed_a_parameter_are_merged(repository):
+    for name, change in (("alice", "fine_tune_at=120"), ("bob", "dropout=0.3")):
+        repository.run("git", "checkout", "-q", "-b", name, "main")
+        repository.dvc("checkout")
+        repository.dvc("exp", "run", "-S", change)
+        repository.commit(name)
+    merge = repository.run("git", "merge", "alice", check=False)
+    assert "CONFLICT (content): Merge conflict in dvc.lock" in merge.stdout
+    (commands,) = re.findall(r"```sh\ngit merge alice.*?\n(.*?)```", README, re.DOTALL)
+    for command in commands.strip().split("\n"):
+        repository.run("bash", "-c", command)
+    assert "up to date" in repository.dvc("status")
+    assert repository.run("git", "status", "--short").stdout == ""
+    text = (repository.folder / "params.yaml").read_text()
+    assert re.search(r"^fine_tune_at: 120 ", text, re.MULTILINE)
+    assert re.search(r"^dropout: 0.3 ", text, re.MULTILINE)
+
+
+def test_a_version_of_the_model_is_fetched_by_its_name(repository, tmp_path):
+    repository.run("git", "checkout", "-q", "main")
+    repository.run("gto", "register", "classifier", "--version", "v1.0.0")
+    repository.dvc("remote", "add", "--default", "team", str(tmp_path / "store"))
+    repository.dvc("push")
+    repository.commit("remote")
+    source = str(repository.folder)
+    command = [sys.executable, "-m", "dvc", "artifacts", "get", source, "classifier"]
+    done = subprocess.run([*command, "--rev", "v1.0.0"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    model = (repository.folder / "models/model.keras").read_bytes()
+    assert (tmp_path / "model.keras").read_bytes() == model
