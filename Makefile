@@ -5,7 +5,11 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
   fine_tune_epochs=6 fine_tune_learning_rate=0.00003
 
-.PHONY: help install demo run test lint bench
+# What make sweep runs, and how many points at a time.
+GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
+JOBS := 1
+
+.PHONY: help install demo run sweep test lint bench
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -16,6 +20,10 @@ install: $(VENV)/installed  ## make the virtual environment
 $(VENV)/installed: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --disable-pip-version-check --progress-bar on -r requirements.txt
+	touch $@
+
+$(VENV)/test-installed: tests/requirements.txt $(VENV)/installed
+	pip install --quiet --disable-pip-version-check --progress-bar on -r tests/requirements.txt
 	touch $@
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
@@ -32,7 +40,10 @@ demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 run: install  ## run the whole pipeline as params.yaml says; the same as dvc repro
 	dvc repro
 
-test: install  ## run the tests
+sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; one table, one picture
+	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')
+
+test: install $(VENV)/test-installed  ## run the tests
 	python -m pytest -rs -n 2 --dist loadfile
 
 lint: install  ## check style and format

@@ -94,9 +94,10 @@ def collect(revisions: list[dict], name: str) -> tuple[list[dict], list[str]]:
         for experiment in revision["experiments"] or []:
             if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", experiment["name"] or ""):
                 continue
-            data = experiment["revs"][0]["data"]
-            metrics = data and {p: m.get("data") for p, m in (data["metrics"] or {}).items()}
-            if metrics and all(metrics.get(path) for path, _ in COLUMNS.values()):
+            state = (experiment["executor"] or {"state": "success"})["state"]
+            if state == "success":  # the others show the metrics of the commit they started from
+                data = experiment["revs"][0]["data"]
+                metrics = {path: of["data"] for path, of in data["metrics"].items()}
                 params = data["params"]["params.yaml"]["data"]
                 points.append({"name": experiment["name"], "params": params, "metrics": metrics})
             else:

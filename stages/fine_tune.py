@@ -7,7 +7,7 @@ from transfer.engine import keras
 from transfer.errors import run
 from transfer.files import (
     HEAD_MODEL,
-    HISTORY_FINE_TUNE,
+    HISTORY,
     HISTORY_HEAD,
     MODEL,
     SPLIT,
@@ -25,7 +25,7 @@ def main() -> None:
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
     unfreeze(base, layer_index(params.fine_tune_at, [layer.name for layer in base.layers]))
-    head_epochs = len(read_csv(HISTORY_HEAD))
+    head_history = [tuple(row.values()) for row in read_csv(HISTORY_HEAD)]
     history = fit(
         classifier,
         keras.optimizers.RMSprop(params.fine_tune_learning_rate),
@@ -34,10 +34,10 @@ def main() -> None:
         params.batch_size,
         params.seed,
         params.fine_tune_epochs,
-        first_epoch=head_epochs + 1,
+        first_epoch=len(head_history) + 1,
     )
     save_model(classifier, MODEL)
-    write_csv(HISTORY_FINE_TUNE, HISTORY_COLUMNS, history)
+    write_csv(HISTORY, HISTORY_COLUMNS, [*head_history, *history])
     report("fine_tune", classifier, history, started)
 
 

@@ -7,7 +7,7 @@ from transfer.dataset import Split, load_split
 from transfer.engine import keras
 from transfer.errors import run
 from transfer.files import (
-    HISTORY_FINE_TUNE,
+    HISTORY,
     HISTORY_HEAD,
     MODEL,
     PLOTS,
@@ -24,10 +24,11 @@ SHOWN = 9
 def main() -> None:
     train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
     head, model = np.load(PROBABILITIES)
+    history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
     both = {"head": head, "fine-tuned": model}
     drawn = {
         "learning_curves": figures.learning_curves(
-            columns(read_csv(HISTORY_HEAD)), columns(read_csv(HISTORY_FINE_TUNE))
+            columns(history[:head_epochs]), columns(history[head_epochs:])
         ),
         "confusion_matrix": figures.confusion_matrix(
             test.labels, model.argmax(axis=1), test.class_names

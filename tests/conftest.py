@@ -96,7 +96,7 @@ class Repository:
         path = self.folder / "params.yaml"
         text = path.read_text()
         for name, value in values.items():
-            text, edits = re.subn(rf"(?m)^{name}: [^#\n]*", f"{name}: {value}  ", text)
+            text, edits = re.subn(rf"(?m)^{name}:[^#\n]*?( +#.*)?$", rf"{name}: {value}\1", text)
             assert edits == 1, name
         path.write_text(text)
 

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 
-import pytest
+import yaml
 from conftest import PROJECT, ran
 
 README = (PROJECT / "README.md").read_text()
@@ -79,20 +79,35 @@ def test_a_branch_is_compared_with_main(repository):
     assert "| params.yaml | fine_tune_learning_rate | 1e-05  | 1e-06       |" in params
     metrics = json.loads(repository.dvc("metrics", "diff", "main", "my-branch", "--json"))
     change = metrics["metrics/fine_tune.json"]["trainable_parameters"]
-    assert (change["old"], change["new"]) == (1_862_721, 1_216_961)
+    assert (change["old"], change["new"]) == (1_862_721, 1_041_281)
+
+
+def test_a_pull_request_shows_what_it_changes(repository, tmp_path):
+    workflow = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())
+    (script,) = [s["run"] for s in workflow["jobs"]["check"]["steps"] if "BASE" in s.get("env", {})]
+    summary = tmp_path / "summary.md"
+    settings = {"BASE": "main", "HEAD": "my-branch", "RAW": "https://host/o/r/raw"}
+    settings["GITHUB_STEP_SUMMARY"] = str(summary)
+    repository.run("env", *(f"{k}={v}" for k, v in settings.items()), "bash", "-ec", script)
+    text = summary.read_text()
+    assert re.search(r"params\.yaml \| fine_tune_at +\| 100 +\| 140 ", text)
+    assert re.search(r"fine_tune\.json +\| trainable_parameters +\| 1862721 +\| 1041281 ", text)
+    plot = "plots/confusion_matrix.png)"
+    row = f"![](https://host/o/r/raw/main/{plot} | ![](https://host/o/r/raw/my-branch/{plot} |"
+    assert f"| confusion_matrix | {row}" in text
 
 
 def test_plots_of_two_revisions_lie_over_and_beside_each_other(repository):
     plots = json.loads(repository.dvc("plots", "diff", "main", "my-branch", "--json"))["data"]
     for name in ("accuracy", "loss"):
         (curves,) = plots[name]
-        points = json.loads(curves["content"])["data"]["values"]
+        points = curves["content"]["data"]["values"]
         assert {(p["rev"], p["field"]) for p in points} == {
             (rev, f"{prefix}{name}") for rev in ("main", "my-branch") for prefix in ("", "val_")
         }
         assert {int(p["epoch"]) for p in points} == {1, 2}
     (matrix,) = plots["confusion_matrix"]
-    assert {p["rev"] for p in json.loads(matrix["content"])["data"]["values"]} == {
+    assert {p["rev"] for p in matrix["content"]["data"]["values"]} == {
         "main",
         "my-branch",
     }
@@ -102,7 +117,7 @@ def test_plots_of_two_revisions_lie_over_and_beside_each_other(repository):
 
 
 def test_two_branches_that_changed_a_parameter_are_merged(repository):
-    for name, change in (("alice", "fine_tune_at=120"), ("bob", "dropout=0.3")):
+    for name, change in (("alice", "fine_tune_at=120"), ("bob", "fine_tune_epochs=2")):
         repository.run("git", "checkout", "-q", "-b", name, "main")
         repository.dvc("checkout")
         repository.dvc("exp", "run", "-S", change)
@@ -116,11 +131,12 @@ def test_two_branches_that_changed_a_parameter_are_merged(repository):
     assert repository.run("git", "status", "--short").stdout == ""
     text = (repository.folder / "params.yaml").read_text()
     assert re.search(r"^fine_tune_at: 120 ", text, re.MULTILINE)
-    assert re.search(r"^dropout: 0.3 ", text, re.MULTILINE)
+    assert re.search(r"^fine_tune_epochs: 2$", text, re.MULTILINE)
 
 
 def test_a_version_of_the_model_is_fetched_by_its_name(repository, tmp_path):
     repository.run("git", "checkout", "-q", "main")
+    repository.dvc("checkout")
     repository.run("gto", "register", "classifier", "--version", "v1.0.0")
     repository.dvc("remote", "add", "--default", "team", str(tmp_path / "store"))
     repository.dvc("push")

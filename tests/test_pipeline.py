@@ -53,12 +53,11 @@ def test_metrics_hold_what_others_rely_on(repository):
     predictions = rows_of(repository.folder / "metrics/predictions.csv")
     right = sum(row["label"] == row["prediction"] for row in predictions)
     assert right / len(predictions) == scores["accuracy"]
-    epochs = [
-        row["epoch"]
-        for phase in ("head", "fine_tune")
-        for row in rows_of(repository.folder / f"metrics/history_{phase}.csv")
-    ]
-    assert epochs == ["1", "2"]
+    head, both = (
+        rows_of(repository.folder / f"metrics/{name}.csv") for name in ("history_head", "history")
+    )
+    assert [row["epoch"] for row in both] == ["1", "2"]
+    assert both[:1] == head
 
 
 def test_second_repro_does_nothing(repository):

@@ -17,7 +17,7 @@ HEAD_MODEL = Path("models/head.keras")
 MODEL = Path("models/model.keras")
 METRICS = Path("metrics")
 HISTORY_HEAD = METRICS / "history_head.csv"
-HISTORY_FINE_TUNE = METRICS / "history_fine_tune.csv"
+HISTORY = METRICS / "history.csv"  # of both phases
 PREDICTIONS = METRICS / "predictions.csv"
 PLOTS = Path("plots")
 
