@@ -2,8 +2,8 @@
 
     python -m scripts.sweep 'fine_tune_at=range(60,140,20)' fine_tune_learning_rate=1e-5,1e-4
 
-Each point is an experiment of DVC, which caches what points share, so that a sweep that broke off
-repeats little. With --name and no grid it draws an earlier sweep, or what there is of it.
+Each point is an experiment of DVC, which caches what points share. With --name and no grid it goes
+on with a sweep that broke off, or draws a finished one again.
 """
 
 import argparse
@@ -12,12 +12,14 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from transfer.errors import UserError, run
 from transfer.figures import save, styled
@@ -31,6 +33,7 @@ COLUMNS = {
     "high": ("metrics/evaluate.json", "accuracy_high"),
     "trainable parameters": ("metrics/fine_tune.json", "trainable_parameters"),
 }
+POLL = 10  # seconds; a look costs one or two
 TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
 
 
@@ -40,12 +43,13 @@ def main() -> None:
     if arguments.grid:
         settings = [part for point in arguments.grid for part in ("-S", point)]
         dvc("exp", "run", "--queue", "--name", name, *settings)
-        dvc("exp", "run", "--run-all", "--jobs", str(arguments.jobs))
-    points, failed = collect(json.loads(dvc("exp", "show", "--json", "--force", read=True)), name)
+    experiments = work_off(name, arguments.jobs)
+    points = [point_of(e) for e in experiments if state(e) == "success"]
+    failed = [e["name"] for e in experiments if state(e) != "success"]
     if not points:
         raise UserError(
-            f"no experiment of {name} succeeded on this commit; "
-            "`dvc queue status` and `dvc queue logs NAME` tell why"
+            f"none of the {len(failed)} experiments of {name} on this commit succeeded; "
+            "`dvc queue status` lists them and `dvc queue logs NAME` tells why"
         )
     swept = swept_parameters(points)
     table = [row_of(point, swept, seconds(point["name"])) for point in ranked(points)]
@@ -56,7 +60,7 @@ def main() -> None:
     save(draw(table, swept), folder / "accuracy.png")
     print(f"{text}\nsweep: {len(points)} points, best first by validation, in {folder}/")
     if failed:
-        print(f"sweep: failed or unfinished: {', '.join(failed)}; see `dvc queue logs {failed[0]}`")
+        print(f"sweep: failed: {', '.join(failed)}; `dvc queue logs {failed[0]}` tells why")
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -87,22 +91,46 @@ def dvc(*arguments: str, read: bool = False) -> str:
     return done.stdout
 
 
-def collect(revisions: list[dict], name: str) -> tuple[list[dict], list[str]]:
-    """Return the sweep's points (name, params and metrics), and the names of those without."""
-    points, failed = [], []
-    for revision in revisions:
-        for experiment in revision["experiments"] or []:
-            if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", experiment["name"] or ""):
-                continue
-            state = (experiment["executor"] or {"state": "success"})["state"]
-            if state == "success":  # the others show the metrics of the commit they started from
-                data = experiment["revs"][0]["data"]
-                metrics = {path: of["data"] for path, of in data["metrics"].items()}
-                params = data["params"]["params.yaml"]["data"]
-                points.append({"name": experiment["name"], "params": params, "metrics": metrics})
-            else:
-                failed.append(experiment["name"])
-    return points, failed
+def work_off(name: str, jobs: int) -> list[dict]:
+    """Have DVC's workers run the sweep's experiments; return what `dvc exp show` says of them.
+
+    A worker that reads a control message while it is written ends early (DVC 3.67.1, Kombu 5.7.0),
+    and `dvc exp run --run-all` then waits for ever; here another worker takes its place.
+    """
+    with tqdm(desc=name, unit=" points", disable=None) as bar:
+        while True:
+            experiments = list_experiments(name)
+            states = Counter(map(state, experiments))
+            bar.total, bar.n = len(experiments), states["success"] + states["failed"]
+            bar.refresh()
+            if not states["queued"] + states["running"]:
+                return experiments
+            if states["queued"] and states["running"] < jobs:
+                dvc("queue", "start", "--jobs", str(jobs), read=True)
+            time.sleep(POLL)
+
+
+def list_experiments(name: str) -> list[dict]:
+    """Return the sweep's experiments on this commit, as `dvc exp show --json` has them."""
+    revisions = json.loads(dvc("exp", "show", "--json", read=True))
+    named = re.compile(rf"{re.escape(name)}(-\d+)?")
+    every = [e for revision in revisions for e in revision["experiments"] or []]
+    return [e for e in every if named.fullmatch(e["name"] or "")]
+
+
+def state(experiment: dict) -> str:
+    """Return queued, running, success or failed."""
+    return (experiment["executor"] or {"state": "success"})["state"]
+
+
+def point_of(experiment: dict) -> dict:
+    """Return name, params and metrics (by file) of an experiment that succeeded."""
+    data = experiment["revs"][0]["data"]
+    return {
+        "name": experiment["name"],
+        "params": data["params"]["params.yaml"]["data"],
+        "metrics": {path: of["data"] for path, of in data["metrics"].items()},
+    }
 
 
 def swept_parameters(points: list[dict]) -> list[str]:

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 from conftest import PROJECT, ran
@@ -44,9 +45,15 @@ def test_a_relative_path_in_a_temporary_copy_is_refused_with_the_way_on(reposito
     assert "Traceback" not in output
 
 
-def test_a_sweep_runs_in_the_queue_and_is_drawn(repository):
+def test_a_sweep_runs_in_the_queue_also_if_a_worker_ends_early_and_is_drawn(repository):
     grid = ["fine_tune_at=choice(130,150,9999)", "fine_tune_epochs=1"]
-    done = repository.run(sys.executable, "-m", "scripts.sweep", "-j", "2", "-n", "grid", *grid)
+    with ThreadPoolExecutor() as pool:
+        command = [sys.executable, "-m", "scripts.sweep", "-j", "2", "-n", "grid", *grid]
+        sweep = pool.submit(repository.run, *command)
+        while "Running" not in repository.dvc("queue", "status"):
+            assert not sweep.done()
+        repository.dvc("queue", "stop")
+        done = sweep.result()
     folder = repository.folder / "sweeps/grid"
     rows = [line.strip("| ").split(" | ") for line in (folder / "table.md").read_text().split("\n")]
     columns, _, *points, _ = rows
@@ -59,8 +66,8 @@ def test_a_sweep_runs_in_the_queue_and_is_drawn(repository):
     assert all(int(point[6]) > 0 for point in points)
     assert (folder / "accuracy.png").stat().st_size > 5_000
     assert "2 points, best first by validation" in done.stdout
-    assert "failed or unfinished: grid-3" in done.stdout
-    assert "index must be from 0 to 153; received 9999" in done.stdout
+    assert "failed: grid-3; `dvc queue logs grid-3` tells why" in done.stdout
+    assert "received 9999" in repository.dvc("queue", "logs", "grid-3")
     assert {"grid-1", "grid-2"} <= set(experiments(repository))
 
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Repository, ran
+from conftest import PROJECT, Repository, ran
 from servers import REMOTES
 
 
@@ -113,3 +113,11 @@ def test_a_push_killed_half_way_is_completed_by_the_next(remote, tmp_path):
         colleague.run("git", "pull", "-q", str(owner.folder), "main")
     colleague.dvc("pull")
     assert all((colleague.folder / name).read_bytes() == contents[name] for name in contents)
+
+
+def test_readme_names_the_clients_that_are_tested():
+    readme = (PROJECT / "README.md").read_text()
+    pins = (PROJECT / "tests/requirements.txt").read_text()
+    clients = re.findall(r"pip install (dvc-\S+)", readme)
+    assert len(clients) == 3
+    assert all(f"\n{client}\n" in pins for client in clients)
