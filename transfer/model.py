@@ -61,8 +61,8 @@ def build_classifier(
 def unfreeze(base: keras.Model, index: int) -> None:
     """Make the layers from `index` up trainable, and those below not."""
     base.trainable = True
-    for layer in base.layers[:index]:
-        layer.trainable = False
+    for number, layer in enumerate(base.layers):  # a loaded model does not pass it on to all
+        layer.trainable = number >= index
 
 
 def count_trainable_parameters(model: keras.Model) -> int:

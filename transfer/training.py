@@ -2,16 +2,19 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from transfer.dataset import Split
 from transfer.engine import keras, tf
 from transfer.files import METRICS, write_json
+from transfer.folding import cut, fold
 from transfer.model import count_trainable_parameters
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
 PREDICTION_BATCH = 32  # more gains nothing on a CPU
+FEATURE_BYTES = 2**30
 
 
 class Batches(keras.utils.PyDataset):
@@ -42,8 +45,30 @@ class Batches(keras.utils.PyDataset):
             np.random.default_rng([self.seed, self.epoch]).shuffle(self.order)
 
 
+class Features(Batches):
+    """Batches of what the frozen layers make of a split, the same in every epoch.
+
+    Kept in memory up to FEATURE_BYTES; what is beyond is computed each time.
+    """
+
+    def __init__(self, split: Split, batch_size: int, extract: Callable):
+        super().__init__(split, batch_size)
+        self.extract, self.kept, self.bytes = extract, {}, 0
+
+    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        if index in self.kept:
+            return self.kept[index]
+        pixels, labels = super().__getitem__(index)
+        features = tuple(feature.numpy() for feature in self.extract(pixels))
+        self.bytes += sum(feature.nbytes for feature in features)
+        if self.bytes <= FEATURE_BYTES:
+            self.kept[index] = features, labels
+        return features, labels
+
+
 class Trainer(keras.Model):
-    """Run a classifier's own layers, the base always in inference mode.
+    """Train a classifier's own layers, the base always in inference mode, with as little work as
+    that takes.
 
     Keras up to 3.15 overrides `base(x, training=False)` inside a Functional model during `fit`
     (keras#20285): BatchNormalization would then normalise by the batch and ruin the base's moving
@@ -54,12 +79,34 @@ class Trainer(keras.Model):
         super().__init__()
         self.augmentation = classifier.get_layer("augmentation")
         self.preprocessing = classifier.get_layer("preprocessing")
-        self.base = classifier.get_layer("base")
-        self.head = classifier.get_layer("head")
+        pooling, *self.head = classifier.get_layer("head").layers
+        base = fold(classifier.get_layer("base"))
+        pooling = type(pooling).from_config(pooling.get_config())
+        self.frozen, self.live = cut(keras.Model(base.input, pooling(base.output)))
 
     def call(self, pixels: tf.Tensor, training: bool = False) -> tf.Tensor:
-        x = self.preprocessing(self.augmentation(pixels, training=training))
-        return self.head(self.base(x, training=False), training=training)
+        pixels = self.augmentation(pixels, training=training)
+        return self.classify(self.extract(pixels), training)
+
+    def extract(self, pixels: tf.Tensor) -> list[tf.Tensor]:
+        """Return what the frozen layers make of pixels."""
+        pixels = keras.ops.cast(pixels, "float32")
+        return keras.tree.flatten(self.frozen(self.preprocessing(pixels), training=False))
+
+    def classify(self, features: list[tf.Tensor], training: bool) -> tf.Tensor:
+        """Return logits."""
+        x = self.live(list(features), training=False)
+        for layer in self.head:
+            x = layer(x, training=training)
+        return x
+
+    def test_step(self, data: tuple) -> dict:
+        """Validate on features instead of pixels."""
+        features, labels = data
+        logits = self.classify(features, training=False)
+        loss = self.compute_loss(features, labels, logits, training=False)
+        self.metrics[0].update_state(loss, sample_weight=tf.shape(labels)[0])
+        return self.compute_metrics(features, labels, logits)
 
 
 def fit(
@@ -92,7 +139,7 @@ def fit(
     trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
     log = trainer.fit(
         Batches(train, batch_size, seed, first_epoch),
-        validation_data=Batches(val, batch_size),
+        validation_data=Features(val, batch_size, tf.function(trainer.extract)),
         initial_epoch=first_epoch - 1,
         epochs=first_epoch - 1 + epochs,
         verbose=1 if sys.stdout.isatty() else 2,
