@@ -148,8 +148,8 @@ def test_missing_file_is_not_tried_again(server):
 
 
 def test_protocol_without_its_package_names_the_package():
-    with pytest.raises(UserError, match=r"s3://bucket/a\.zip: .*s3fs"):
-        fetch.fetch("s3://bucket/a.zip")
+    with pytest.raises(UserError, match=r"gs://bucket/a\.zip: .*gcsfs"):
+        fetch.fetch("gs://bucket/a.zip")
 
 
 def test_unknown_protocol():
