@@ -106,8 +106,19 @@ def work_off(name: str, jobs: int) -> list[dict]:
             if not states["queued"] + states["running"]:
                 return experiments
             if states["queued"] and states["running"] < jobs:
-                dvc("queue", "start", "--jobs", str(jobs), read=True)
+                start_workers(jobs)
             time.sleep(POLL)
+
+
+def start_workers(jobs: int) -> None:
+    """Start the workers that are missing; none gets hold of our output, which it would keep open.
+
+    Raises:
+        UserError: dvc can't.
+    """
+    command = [sys.executable, "-m", "dvc", "queue", "start", "--jobs", str(jobs)]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        raise UserError("`dvc queue start` failed; run it by hand to see why")
 
 
 def list_experiments(name: str) -> list[dict]:
