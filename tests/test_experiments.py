@@ -73,7 +73,7 @@ def test_a_sweep_runs_in_the_queue_also_if_a_worker_ends_early_and_is_drawn(repo
 
 def test_the_table_of_experiments_has_only_what_differs_and_can_be_read(repository):
     header = repository.dvc(*shlex.split(SHOW), "--csv").splitlines()[0].split(",")
-    always = {"Experiment", "rev", "typ", "Created", "parent"}
+    always = {"Experiment", "rev", "typ", "Created"}
     scores = {"metrics/fine_tune.json:val_accuracy", "accuracy"}
     changed = {"fine_tune_at", "fine_tune_learning_rate"}
     assert always | changed <= set(header) <= always | changed | scores
