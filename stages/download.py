@@ -14,7 +14,7 @@ WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on ima
 def main() -> None:
     params = load_params()
     base = build_base(WEIGHTS_SIZE)
-    params.check_fine_tune_at([layer.name for layer in base.layers])
+    params.check_layers([layer.name for layer in base.layers])
     check_base_weights(params.base_weights)
     check_source(params.data_url)
 

@@ -17,7 +17,7 @@ from transfer.files import (
 )
 from transfer.metrics import curves, scores, scores_by_class
 from transfer.model import load_model
-from transfer.training import predict
+from transfer.prediction import predict
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the others too.
 COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")

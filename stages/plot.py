@@ -3,25 +3,25 @@
 import numpy as np
 
 from transfer import figures
+from transfer.augmentation import Augmentation, pixels_of
 from transfer.dataset import Split, load_split
-from transfer.engine import keras
 from transfer.errors import run
 from transfer.files import (
     HISTORY,
     HISTORY_HEAD,
-    MODEL,
     PLOTS,
     PROBABILITIES,
     SPLIT,
     read_csv,
     replacing,
 )
-from transfer.model import load_model
+from transfer.params import load_params
 
 SHOWN = 9
 
 
 def main() -> None:
+    params = load_params()
     train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
     head, model = np.load(PROBABILITIES)
     history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
@@ -36,7 +36,9 @@ def main() -> None:
         "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
         "reliability": figures.reliability(test.labels, both),
         "samples": sample_grid(train),
-        "augmentation": augmentation_grid(train, load_model(MODEL).get_layer("augmentation")),
+        "augmentation": augmentation_grid(
+            train, Augmentation(params.flip, params.rotation, params.seed)
+        ),
         "predictions": prediction_grid(test, model, spread(len(test.rows)), "Predictions"),
         "mistakes": prediction_grid(test, model, worst_mistakes(test, model), "Worst mistakes"),
     }
@@ -71,11 +73,11 @@ def sample_grid(split: Split):
     return figures.picture_grid(split.images[split.rows[chosen]], names, title="Training pictures")
 
 
-def augmentation_grid(split: Split, augmentation: keras.Model):
-    """Draw one picture as augmentation shows it to the training."""
-    picture = split.images[split.rows[spread(len(split.rows))[:1]]]
-    augmented = augmentation(np.repeat(picture, SHOWN, axis=0), training=True)
-    pixels = np.clip(keras.ops.convert_to_numpy(augmented), 0, 255).astype(np.uint8)
+def augmentation_grid(split: Split, augmentation: Augmentation):
+    """Draw one picture as the first epochs of the training see it."""
+    place = spread(len(split.rows))[:1]
+    read = pixels_of(split, augmentation)
+    pixels = np.concatenate([read(place, epoch)[0] for epoch in range(1, SHOWN + 1)])
     return figures.picture_grid(pixels, [""] * SHOWN, title="One picture, augmented")
 
 

@@ -2,10 +2,19 @@
 
 import time
 
+from transfer.augmentation import Augmentation
 from transfer.dataset import load_split
 from transfer.engine import keras
 from transfer.errors import run
-from transfer.files import BASE_WEIGHTS, HEAD_MODEL, HISTORY_HEAD, SPLIT, write_csv
+from transfer.features import compute_features, load_features
+from transfer.files import (
+    BASE_WEIGHTS,
+    HEAD_FEATURES,
+    HEAD_MODEL,
+    HISTORY_HEAD,
+    SPLIT,
+    write_csv,
+)
 from transfer.model import build_base, build_classifier, save_model
 from transfer.params import load_params
 from transfer.training import HISTORY_COLUMNS, fit, report
@@ -16,16 +25,21 @@ def main() -> None:
     params = load_params()
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(image_size=train.images.shape[1])
-    params.check_fine_tune_at([layer.name for layer in base.layers])  # not after hours of training
+    params.check_layers([layer.name for layer in base.layers])  # not after hours of training
     base.load_weights(BASE_WEIGHTS)
-    classifier = build_classifier(
-        base, len(train.class_names), params.flip, params.rotation, params.dropout, params.seed
-    )
+    classifier = build_classifier(base, len(train.class_names), params.dropout, params.seed)
+    if params.views:
+        features = load_features(
+            classifier, train, val, HEAD_FEATURES, len(base.layers), params.precision
+        )
+    else:
+        augmentation = Augmentation(params.flip, params.rotation, params.seed)
+        features = compute_features(classifier, train, val, augmentation, params.precision)
     history = fit(
         classifier,
         keras.optimizers.Adam(params.head_learning_rate),
-        train,
-        val,
+        features,
+        (train.labels, val.labels),
         params.batch_size,
         params.seed,
         params.head_epochs,

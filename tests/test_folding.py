@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from transfer.engine import tf
-from transfer.folding import Folded, cut, fold
+from transfer.folding import Folded, between, fold, frontier
 from transfer.model import build_base, unfreeze
 
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
@@ -37,10 +37,11 @@ def reference(model):
 
 def check(model, folded, features, gradients):
     """Compare with the reference: features to 1e-4, gradients to 1e-3, both relative."""
-    frozen, live = cut(folded)
+    start = frontier(folded)
+    frozen, live = between(folded.inputs, start), between(start, folded.outputs)
     variables = live.trainable_variables
     with tf.GradientTape() as tape:
-        result = live(keras.tree.flatten(frozen(PIXELS, training=False)), training=False)
+        result = live(keras.tree.flatten(frozen([PIXELS], training=False)), training=False)
         loss = tf.reduce_mean(result**2)
     assert not frozen.trainable_variables
     assert {v.path for v in variables} == {v.path for v in model.trainable_variables}
@@ -58,8 +59,7 @@ def test_every_place_to_cut_mobilenet_v2():
     model = randomize(build_base(32))
     folded, (features, gradients) = fold(model), reference(model)
     assert sum(isinstance(layer, Folded) for layer in folded.layers) == 52
-    with_weights = [i for i, layer in enumerate(model.layers) if layer.weights]
-    for index in [0, *with_weights, len(model.layers)]:
+    for index in range(len(model.layers) + 1):
         unfreeze(model, index)
         check(model, folded, features, gradients)
 
@@ -89,6 +89,22 @@ def test_a_convolution_that_others_read_too_is_not_folded():
 def test_the_frontier_may_be_several_tensors():
     model = build_base(32)
     unfreeze(model, [layer.name for layer in model.layers].index("block_11_project"))
-    frozen, live = cut(fold(model))
-    assert [tuple(tensor.shape[1:]) for tensor in frozen.outputs] == [(2, 2, 576), (2, 2, 96)]
-    assert len(live.inputs) == 2
+    start = frontier(fold(model))
+    assert [tuple(tensor.shape[1:]) for tensor in start] == [(2, 2, 576), (2, 2, 96)]
+
+
+def test_a_frontier_at_the_first_layer_is_the_input():
+    folded = fold(build_base(32))
+    names = [layer.name for layer in folded.layers]
+    folded.trainable = False
+    assert frontier(folded, live=names) == folded.inputs
+
+
+def test_half_the_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
+    model = randomize(build_base(32))
+    half = fold(model, "mixed_bfloat16")
+    found, expected = half(PIXELS, training=False), model(PIXELS, training=False)
+    assert found.dtype == "bfloat16"
+    assert error(tf.cast(found, tf.float32), expected) < 0.05
+    assert {variable.dtype for variable in half.variables} == {"float32"}
+    assert {id(v) for v in half.variables} == {id(v) for v in model.variables}

@@ -28,6 +28,7 @@ def test_defaults_are_the_tutorials():
     assert (params.head_epochs, params.head_learning_rate) == (10, 1e-4)
     assert (params.fine_tune_epochs, params.fine_tune_learning_rate) == (10, 1e-5)
     assert (params.flip, params.rotation, params.dropout) == ("horizontal", 0.2, 0.2)
+    assert (params.precision, params.views) == ("float32", 0)
 
 
 @pytest.mark.parametrize("written", ["1e-06", "1E-6", "1.0e-06", "0.000001"])
@@ -38,9 +39,10 @@ def test_every_way_to_write_a_small_number_is_a_number(tmp_path, written):
     assert load_params(path).fine_tune_learning_rate == 1e-6
 
 
-@pytest.mark.parametrize("fine_tune_at", [0, 153, "block_13_expand"])
-def test_fine_tune_at_is_an_index_or_a_name(load, fine_tune_at):
-    assert load(fine_tune_at=fine_tune_at).fine_tune_at == fine_tune_at
+@pytest.mark.parametrize("name", ["fine_tune_at", "views_at"])
+@pytest.mark.parametrize("value", [0, 153, "block_13_expand"])
+def test_a_layer_is_an_index_or_a_name(load, name, value):
+    assert getattr(load(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,10 @@ def test_fine_tune_at_is_an_index_or_a_name(load, fine_tune_at):
         ("dropout", None, "a valid number"),
         ("image_size", 16, "greater than or equal to 32"),
         ("flip", "up", "'none', 'horizontal', 'vertical' or 'horizontal_and_vertical'"),
+        ("precision", "float16", "'float32', 'mixed_float16' or 'mixed_bfloat16'"),
+        ("views", -1, "greater than or equal to 0"),
+        ("views_at", -1, "greater than or equal to 0"),
+        ("views_gb", 0, "greater than 0"),
         ("crop_to_aspect_ratio", "yes", "a valid boolean"),
         ("data_sha256", "abc", "should match pattern"),
         ("seed", [1], "a valid integer"),
@@ -110,13 +116,21 @@ def test_missing_file(tmp_path):
 
 def test_layer_index():
     names = ["input", "conv", "block_1_expand"]
-    assert layer_index(2, names) == layer_index("block_1_expand", names) == 2
-    with pytest.raises(UserError, match="3 layers.*from 0 to 2; received 3"):
-        layer_index(3, names)
-    with pytest.raises(
-        UserError, match=r"did you mean block_1_expand\?.*received 'block_1_expant'"
-    ):
-        layer_index("block_1_expant", names)
+    for value in (2, "block_1_expand"):
+        assert layer_index("views_at", value, names) == 2
+    with pytest.raises(UserError, match="^views_at: .*3 layers.*from 0 to 2; received 3"):
+        layer_index("views_at", 3, names)
+    hint = r"^fine_tune_at: .*did you mean block_1_expand\?.*received 'block_1_expant'"
+    with pytest.raises(UserError, match=hint):
+        layer_index("fine_tune_at", "block_1_expant", names)
+
+
+@pytest.mark.parametrize("name", ["fine_tune_at", "views_at"])
+def test_every_parameter_that_names_a_layer_is_checked(load, name):
+    names = ["input", "conv"]
+    load(fine_tune_at=1, views_at="conv").check_layers(names)
+    with pytest.raises(UserError, match=f"^{name}: .*received 2"):
+        load(**({"fine_tune_at": 1, "views_at": 1} | {name: 2})).check_layers(names)
 
 
 def test_parameters_cannot_change(load):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ran
 
-STAGES = ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
+STAGES = ["download", "split", "features", "train_head", "fine_tune", "evaluate", "plot"]
 # From block_13_depthwise up, with gamma and beta but no moving statistics, and the head's 1,281.
 TRAINABLE_FROM_120 = 1_626_177
 
@@ -72,6 +72,20 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     assert "1e-06" in (repository.folder / "params.yaml").read_text()
     tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
     assert tuned["trainable_parameters"] == TRAINABLE_FROM_120
+    repository.restore()
+
+
+def test_views_are_stored_once_and_trained_on_by_every_experiment_after(repository):
+    changes = ("views=1", "views_at=block_13_expand", "fine_tune_at=120")
+    output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
+    assert ran(output) == STAGES[2:]
+    assert "features: 1 stored views a picture" in output
+    data = repository.folder / "data"
+    for name, width in (("head_features", 1280), ("fine_tune_features", 96 * 2 * 2)):
+        assert np.load(data / name / "train.npy").shape == (24, width)
+        assert np.load(data / name / "val.npy").shape == (8, width)
+    output = repository.dvc("exp", "run", "-S", "head_learning_rate=0.001")
+    assert ran(output) == STAGES[3:]
     repository.restore()
 
 

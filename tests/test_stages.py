@@ -46,7 +46,9 @@ def params_of(path):
 
 
 def test_stages_are_the_pipelines():
-    assert list(STAGES) == ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
+    assert list(STAGES) == [
+        *("download", "split", "features", "train_head", "fine_tune", "evaluate", "plot")
+    ]
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -1,10 +1,17 @@
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
+from transfer.augmentation import Augmentation
 from transfer.dataset import Split
 from transfer.engine import keras
-from transfer.model import build_base, build_classifier, unfreeze
-from transfer.training import HISTORY_COLUMNS, Batches, fit, predict
+from transfer.features import Features, compute_features, load_features, write_features
+from transfer.model import build_base, build_classifier, load_model, save_model, unfreeze
+from transfer.prediction import predict
+from transfer.training import HISTORY_COLUMNS, fit
+
+AUGMENTATION = Augmentation("horizontal", 0.2, seed=0)
 
 
 def make_split(pictures=10, classes=2, size=32):
@@ -16,32 +23,34 @@ def make_split(pictures=10, classes=2, size=32):
     return Split(images, rows, labels, [], [str(c) for c in range(classes)])
 
 
+@lru_cache(maxsize=1)
+def base_weights():
+    """Return weights with which the features differ between pictures, also in float16: random,
+    and moving statistics of some pictures. With Keras' own, all features are nearly 0."""
+    keras.utils.set_random_seed(1)
+    base, split = build_base(32), make_split()
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    base(split.images[split.rows] / np.float32(127.5) - 1, training=True)
+    return base.get_weights()
+
+
 def make_classifier(classes=2, seed=0):
-    keras.utils.set_random_seed(1)  # of the base
-    return build_classifier(build_base(32), classes, "horizontal", 0.2, 0.2, seed)
+    base = build_base(32)
+    base.set_weights(base_weights())
+    return build_classifier(base, classes, 0.2, seed)
 
 
-def train(classifier, split, epochs=2, optimizer=None, **options):
+def train(classifier, split, epochs=2, optimizer=None, precision="float32", **options):
+    features = compute_features(classifier, split, split, AUGMENTATION, precision)
+    return fit_on(features, classifier, split, epochs, optimizer, **options)
+
+
+def fit_on(features, classifier, split, epochs, optimizer=None, **options):
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
-    return fit(classifier, optimizer, split, split, 4, 0, epochs, **options)
-
-
-def test_batches_hold_every_picture_once_an_epoch_in_an_order_of_its_own():
-    split = make_split()
-    batches = Batches(split, 4, seed=7)
-    assert [len(batches[i][0]) for i in range(len(batches))] == [4, 4, 2]
-    orders = []
-    for _ in range(2):
-        orders.append(batches.order.tolist())
-        images = np.concatenate([batches[i][0] for i in range(3)])
-        labels = np.concatenate([batches[i][1] for i in range(3)])
-        np.testing.assert_array_equal(images, split.images[split.rows[batches.order]])
-        np.testing.assert_array_equal(labels, split.labels[batches.order])
-        batches.on_epoch_end()
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
-    assert orders[0] != orders[1]
-    assert Batches(split, 4, seed=7, epoch=1).order.tolist() == orders[1]
-    assert Batches(split, 4).order.tolist() == list(range(10))
+    labels = (split.labels, split.labels)
+    return fit(classifier, optimizer, features, labels, 4, 0, epochs, **options)
 
 
 @pytest.mark.parametrize("fine_tune_at", [0, 100])
@@ -105,7 +114,68 @@ def test_training_is_bit_identical_and_depends_on_the_seed():
         np.testing.assert_array_equal(first, second)
 
 
+def test_every_epoch_asks_for_its_own_view_of_every_picture():
+    split, classifier, seen = make_split(), make_classifier(), {}
+    features = compute_features(classifier, split, split, AUGMENTATION, "float32")
+
+    def source(places, epoch):
+        seen.setdefault(epoch, set()).update(places.tolist())
+        return features.train(places, epoch)
+
+    watched = Features(source, features.val, features.live)
+    fit_on(watched, classifier, split, epochs=3, first_epoch=4)
+    assert seen == dict.fromkeys((4, 5, 6), set(range(10)))
+
+
 def test_epochs_are_numbered_on():
     history = train(make_classifier(), make_split(), epochs=2, first_epoch=11)
     assert [row[0] for row in history] == [11, 12]
     assert all(len(row) == len(HISTORY_COLUMNS) for row in history)
+
+
+@pytest.mark.parametrize("first_layer", [130, 154])
+def test_training_on_stored_features_is_nearly_that_on_pictures(tmp_path, first_layer):
+    split, val, histories, weights = make_split(), make_split(), [], []
+    for stored in (False, True):
+        classifier = make_classifier()
+        base = classifier.get_layer("base")
+        unfreeze(base, first_layer)
+        if stored:
+            folders = (tmp_path / "head", tmp_path / "fine_tune")
+            for folder in folders:
+                folder.mkdir()
+            write_features(classifier, split, val, AUGMENTATION, 2, 130, 1e9, folders)
+            folder = folders[first_layer < 154]
+            features = load_features(classifier, split, val, folder, first_layer, "float32")
+        else:
+            features = compute_features(classifier, split, val, AUGMENTATION, "float32")
+        sgd = keras.optimizers.SGD(1e-4)  # Adam makes much of gradients that are nearly 0
+        histories.append(fit_on(features, classifier, split, epochs=2, optimizer=sgd))
+        weights.append(classifier.get_layer("head").get_weights()[0])
+    np.testing.assert_allclose(*histories, atol=5e-3)
+    assert 0 < np.abs(weights[0] - weights[1]).max() < 2e-3
+
+
+def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
+    split, classifier = make_split(pictures=24), make_classifier()
+    base = classifier.get_layer("base")
+    unfreeze(base, 140)
+    before = base.get_weights()
+    loss = HISTORY_COLUMNS.index("loss")
+    history = train(
+        classifier,
+        split,
+        epochs=4,
+        optimizer=keras.optimizers.Adam(3e-3),
+        precision="mixed_float16",
+    )
+    assert history[-1][loss] < history[0][loss]
+    changed = sum(
+        not np.array_equal(*pair) for pair in zip(before, base.get_weights(), strict=True)
+    )
+    assert changed > 4
+    save_model(classifier, tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    assert {weight.dtype for weight in loaded.get_layer("base").weights} == {"float32"}
+    assert {layer.compute_dtype for layer in loaded.get_layer("base").layers} == {"float32"}
+    np.testing.assert_array_equal(predict(loaded, split), predict(classifier, split))

@@ -1,29 +1,68 @@
-"""The split data set on disk: one memory-mapped array of pixels and a manifest, row by row."""
+"""The split data set on disk: one array of pixels and a manifest, row by row."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from transfer.errors import UserError
 from transfer.files import read_csv
 
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 REJECTED = "rejected.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
+# From places in a split, int [B], and an epoch to arrays [B, …].
+Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
+
+
+class StoredArray:
+    """A .npy file whose rows are read when they are asked for.
+
+    Not a memory map, whose pages count as the process' memory for as long as there is some.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(file)
+            self.start = file.tell()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return some rows, in new memory.
+
+        Args:
+            rows: int [B].
+
+        Raises:
+            UserError: The file ends before them.
+        """
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        with self.path.open("rb", buffering=0) as file:
+            for value, row in zip(values, rows, strict=True):
+                file.seek(self.start + int(row) * value.nbytes)
+                if file.readinto(value) != value.nbytes:
+                    raise UserError(f"{self.path} is damaged: it ends in row {row}")
+        return values
 
 
 @dataclass(frozen=True)
 class Split:
     """The pictures of one split.
 
-    images: uint8 [M, H, W, 3], memory-mapped: those of all the splits.
+    images: uint8 [M, H, W, 3], those of all the splits, on disk.
     rows: int [N], the rows of `images` that are this split's.
     labels: int [N], indices into `class_names`.
     paths: N paths below data/raw.
     """
 
-    images: np.ndarray
+    images: StoredArray
     rows: np.ndarray
     labels: np.ndarray
     paths: list[str]
@@ -36,9 +75,18 @@ def load_split(folder: Path, split: str) -> Split:
     class_names = sorted({row["label"] for row in manifest})
     rows = [index for index, row in enumerate(manifest) if row["split"] == split]
     return Split(
-        images=np.load(folder / IMAGES, mmap_mode="r"),
+        images=StoredArray(folder / IMAGES),
         rows=np.array(rows),
         labels=np.array([class_names.index(manifest[row]["label"]) for row in rows]),
         paths=[manifest[row]["path"] for row in rows],
         class_names=class_names,
     )
+
+
+def write_array_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write the head of a .npy file, whose rows follow as bytes.
+
+    NumPy pads it so that it keeps its length when the first dimension grows.
+    """
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -4,9 +4,12 @@ import os
 import sys
 from contextlib import contextmanager
 
-# On by default only on CPUs with AVX-512; halves a training step on those with AVX2.
+# Each of these can be overridden from outside; TF_NUM_INTRAOP_THREADS is TensorFlow's own.
+# oneDNN: on by default only on CPUs with AVX-512; halves a training step on those with AVX2.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What the frozen layers run in on a CPU: onnxruntime, or tensorflow.
+FROZEN_ENGINE = os.environ.get("TRANSFER_FROZEN_ENGINE", "onnxruntime")
 
 
 @contextmanager
@@ -32,4 +35,4 @@ with _quiet():
 tf.config.experimental.enable_op_determinism()
 keras.utils.set_random_seed(0)  # determinism asks for one; what is random takes its own seed
 
-__all__ = ["keras", "tf"]
+__all__ = ["FROZEN_ENGINE", "keras", "tf"]

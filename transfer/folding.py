@@ -1,4 +1,4 @@
-"""The same mathematics with less work: BatchNormalization folded away, frozen layers cut off.
+"""The same mathematics with less work: BatchNormalization folded away, frozen layers apart.
 
 In inference mode a BatchNormalization is an affine map of each channel, which a convolution before
 it can do as well: with scale = gamma / sqrt(variance + epsilon), the kernel becomes kernel * scale
@@ -7,6 +7,7 @@ products to kernel, gamma and beta, so this holds where they are trained, too.
 """
 
 from collections import Counter
+from collections.abc import Container
 
 from transfer.engine import keras
 
@@ -14,8 +15,11 @@ from transfer.engine import keras
 class Folded(keras.layers.Layer):
     """A convolution and the BatchNormalization after it, as one convolution with a bias."""
 
-    def __init__(self, convolution: keras.layers.Layer, normalization: keras.layers.Layer):
-        super().__init__(name=f"{convolution.name}_folded")
+    def __init__(
+        self, convolution: keras.layers.Layer, normalization: keras.layers.Layer, precision: str
+    ):
+        # Not autocast: kernel * scale is taken in float32 first.
+        super().__init__(name=convolution.name, dtype=precision, autocast=False)
         self.convolution, self.normalization = convolution, normalization
 
     def call(self, x):
@@ -29,6 +33,7 @@ class Folded(keras.layers.Layer):
             convolve = keras.ops.depthwise_conv
         else:
             kernel, convolve = conv.kernel * scale, keras.ops.conv
+        x, kernel, bias = (keras.ops.cast(v, self.compute_dtype) for v in (x, kernel, bias))
         return bias + convolve(
             x, kernel, conv.strides, conv.padding, conv.data_format, conv.dilation_rate
         )
@@ -38,29 +43,33 @@ class InInferenceMode(keras.layers.Layer):
     """A layer of another model, with its weights."""
 
     def __init__(self, layer: keras.layers.Layer):
-        super().__init__(name=f"{layer.name}_in_inference_mode")
+        super().__init__(name=layer.name)
         self.layer = layer
 
     def call(self, *inputs, **arguments):
         return self.layer(*inputs, training=False, **arguments)
 
 
-def fold(model: keras.Model) -> keras.Model:
+def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
     """Return a Functional model that computes what `model` does in inference mode, faster.
 
-    It has the variables of `model`, trainable where they are there.
+    It has the variables of `model`, trainable where they are there, and its layers' names.
+
+    Args:
+        precision: float32, mixed_float16 or mixed_bfloat16: Keras' policy for what is computed
+            between the variables, which stay float32.
     """
     pairs = _foldable_pairs(model)
     normalizations = list(pairs.values())
 
     def replace(layer):
         if layer in pairs:
-            return Folded(layer, pairs[layer])
+            return Folded(layer, pairs[layer], precision)
         if layer in normalizations:
-            return keras.layers.Identity()
+            return keras.layers.Identity(name=layer.name, dtype=precision)
         if getattr(layer, "weights", None):
             return InInferenceMode(layer)
-        return layer.__class__.from_config(layer.get_config())
+        return layer.__class__.from_config(layer.get_config() | {"dtype": precision})
 
     def call(layer, *inputs, mask=None, training=None, **arguments):
         return layer(*inputs, **arguments)
@@ -89,26 +98,27 @@ def _foldable_pairs(model: keras.Model) -> dict:
     }
 
 
-def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cut a Functional model in two: what no trainable variable has a part in, and the rest.
+def frontier(model: keras.Model, live: Container[str] = ()) -> list:
+    """Return the tensors of a Functional model that what is trained starts from.
 
-    Returns:
-        frozen: from the input to the frontier, a list of tensors: with residual connections the
-            rest may need several.
-        live: from the frontier to the output.
+    With residual connections these may be several; where nothing is trained, it is the output.
+
+    Args:
+        live: Names of layers beyond the frontier though nothing in them is trainable.
     """
-    live, frontier = set(), {}
+    moving, tensors = set(), {}
     for layer in model.layers:  # sorted: inputs first
         inputs = _inputs(layer)
-        if layer.trainable_variables or any(id(tensor) in live for tensor in inputs):
-            live.update(id(tensor) for tensor in keras.tree.flatten(layer.output))
-            frontier |= {id(tensor): tensor for tensor in inputs if id(tensor) not in live}
-    if not frontier:  # all is frozen
-        features = keras.Input(model.output.shape[1:])
-        rest = keras.Model([features], keras.layers.Identity()(features))
-        return keras.Model(model.input, [model.output]), rest
-    tensors = list(frontier.values())
-    return keras.Model(model.input, tensors), keras.Model(tensors, model.output)
+        starts = inputs and (layer.trainable_variables or layer.name in live)
+        if starts or any(id(tensor) in moving for tensor in inputs):
+            moving.update(id(tensor) for tensor in keras.tree.flatten(layer.output))
+            tensors |= {id(tensor): tensor for tensor in inputs if id(tensor) not in moving}
+    return list(tensors.values()) or [model.output]
+
+
+def between(inputs: list, outputs: list) -> keras.Model:
+    """Return the part of a Functional model between lists of its tensors."""
+    return keras.Model(inputs, [keras.layers.Identity()(tensor) for tensor in outputs])
 
 
 def _inputs(layer: keras.layers.Layer) -> list:

@@ -1,16 +1,16 @@
 """Pictures of every usual kind, read as people see them, as square arrays of RGB pixels."""
 
-import os
 import warnings
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
+
+from transfer.dataset import write_array_header
+from transfer.parallel import map_in_threads
 
 # A larger picture is a decompression bomb or needs no more than its thumbnail here.
 Image.MAX_IMAGE_PIXELS = 100_000_000
@@ -75,24 +75,19 @@ def write_images(
         no row in the array.
     """
     results = []
-    with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with target.open("wb") as file:
         # Not a memory map: writing to one on a full disk kills the process.
-        _write_header(file, 0, size)
+        write_array_header(file, np.uint8, (0, size, size, 3))
         decode = partial(_try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
-        for chunk in _chunks(tqdm(paths, desc="decode", unit=" pictures", disable=None)):
-            for pixels, result in pool.map(decode, chunk):
-                results.append(result)
-                if pixels is not None:
-                    file.write(pixels.tobytes())
+        paths = tqdm(paths, desc="decode", unit=" pictures", disable=None)
+        for pixels, result in map_in_threads(decode, paths, CHUNK):
+            results.append(result)
+            if pixels is not None:
+                file.write(pixels.tobytes())
         file.seek(0)
-        _write_header(file, sum(not isinstance(result, str) for result in results), size)
+        pictures = sum(not isinstance(result, str) for result in results)
+        write_array_header(file, np.uint8, (pictures, size, size, 3))
     return results
-
-
-def _write_header(file, pictures: int, size: int) -> None:
-    # NumPy pads the header so that it keeps its length when the first dimension grows.
-    header = {"descr": "|u1", "fortran_order": False, "shape": (pictures, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _try_to_read(path: Path, size: int, crop_to_aspect_ratio: bool):
@@ -100,9 +95,3 @@ def _try_to_read(path: Path, size: int, crop_to_aspect_ratio: bool):
         return read_picture(path, size, crop_to_aspect_ratio)
     except Exception as error:  # decoders of broken files raise nearly anything
         return None, f"{type(error).__name__}: {error}".replace(str(path), path.name)
-
-
-def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    iterator = iter(paths)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk

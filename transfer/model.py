@@ -1,4 +1,4 @@
-"""The classifier: raw pixels, augmentation, preprocessing, MobileNetV2 base and a new head."""
+"""The classifier: raw pixels, preprocessing, MobileNetV2 base and a new head."""
 
 import io
 import json
@@ -24,34 +24,25 @@ def build_base(image_size: int) -> keras.Model:
     )
 
 
-def build_classifier(
-    base: keras.Model, classes: int, flip: str, rotation: float, dropout: float, seed: int
-) -> keras.Model:
+def build_classifier(base: keras.Model, classes: int, dropout: float, seed: int) -> keras.Model:
     """Build the tutorial's model on `base`, which is frozen.
 
-    It is made of four named layers: `augmentation` (at work in `training.Trainer` only),
-    `preprocessing`, `base` and `head`.
+    It is made of three named layers: `preprocessing`, `base` and `head`. The augmentation is no
+    part of it (transfer/augmentation.py): it is at work in training only.
 
     Returns:
         A model from uint8 pixels [N, H, W, 3] to logits: [N, 1] for two classes, the logit of the
         second one, else [N, classes].
     """
-    augmentation = [keras.layers.Rescaling(1.0)]  # uint8 to float32
-    if flip != "none":
-        augmentation.append(keras.layers.RandomFlip(flip, seed=seed))
-    if rotation:
-        augmentation.append(keras.layers.RandomRotation(rotation, seed=seed + 1))
-    initializer = keras.initializers.GlorotUniform(seed=seed + 3)
+    initializer = keras.initializers.GlorotUniform(seed=seed)
     base.trainable = False
 
     inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="pixels")
-    # Said aloud, for these layers augment wherever nothing is said, as in `classifier(pixels)`.
-    x = keras.Sequential(augmentation, name="augmentation")(inputs, training=False)
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(x)
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(inputs)
     x = base(x, training=False)
     head = [
         keras.layers.GlobalAveragePooling2D(),
-        keras.layers.Dropout(dropout, seed=seed + 2),
+        keras.layers.Dropout(dropout, seed=seed + 1),
         keras.layers.Dense(1 if classes == 2 else classes, kernel_initializer=initializer),
     ]
     outputs = keras.Sequential(head, name="head")(x)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from transfer.errors import UserError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -39,7 +40,12 @@ class Params(BaseModel):
     head_learning_rate: LearningRate
     fine_tune_epochs: Annotated[int, Field(ge=1)]
     fine_tune_learning_rate: LearningRate
-    fine_tune_at: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+    fine_tune_at: Layer
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+    views: Annotated[int, Field(ge=0)]
+    views_at: Layer
+    views_gb: Annotated[float, Field(gt=0)]
 
     @model_validator(mode="after")
     def _leave_pictures_to_train_on(self) -> "Params":
@@ -50,34 +56,35 @@ class Params(BaseModel):
             )
         return self
 
-    def check_fine_tune_at(self, layer_names: Sequence[str]) -> None:
-        """Check `fine_tune_at` against the base's layers.
+    def check_layers(self, layer_names: Sequence[str]) -> None:
+        """Check the parameters that name layers of the base.
 
         Raises:
             UserError: Not one of its indices or names.
         """
-        layer_index(self.fine_tune_at, layer_names)
+        for name in ("fine_tune_at", "views_at"):
+            layer_index(name, getattr(self, name), layer_names)
 
 
-def layer_index(fine_tune_at: int | str, layer_names: Sequence[str]) -> int:
-    """Return the index of the first layer to fine-tune, given an index or a layer's name.
+def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) -> int:
+    """Return the index of the layer that the value of a parameter means, an index or a name.
 
     Raises:
         UserError: Out of range, or no layer of that name.
     """
-    if isinstance(fine_tune_at, str):
-        if fine_tune_at in layer_names:
-            return layer_names.index(fine_tune_at)
+    if isinstance(value, str):
+        if value in layer_names:
+            return layer_names.index(value)
         raise UserError(
-            f"fine_tune_at: the base has no layer of that name{_hint(fine_tune_at, layer_names)}; "
-            f"give a name or an index from 0 to {len(layer_names) - 1}; received {fine_tune_at!r}"
+            f"{parameter}: the base has no layer of that name{_hint(value, layer_names)}; "
+            f"give a name or an index from 0 to {len(layer_names) - 1}; received {value!r}"
         )
-    if fine_tune_at >= len(layer_names):
+    if value >= len(layer_names):
         raise UserError(
-            f"fine_tune_at: the base has {len(layer_names)} layers, so the index must be from "
-            f"0 to {len(layer_names) - 1}; received {fine_tune_at}"
+            f"{parameter}: the base has {len(layer_names)} layers, so the index must be from "
+            f"0 to {len(layer_names) - 1}; received {value}"
         )
-    return fine_tune_at
+    return value
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -1,0 +1,51 @@
+"""Store the frozen layers' features of a few augmented views, for sweeps; nothing by default."""
+
+import time
+from pathlib import Path
+
+from transfer.augmentation import Augmentation
+from transfer.dataset import load_split
+from transfer.errors import run
+from transfer.files import BASE_WEIGHTS, FINE_TUNE_FEATURES, HEAD_FEATURES, SPLIT, replacing
+from transfer.params import Params, layer_index, load_params
+
+
+def main() -> None:
+    started = time.monotonic()
+    params = load_params()
+    with replacing(HEAD_FEATURES) as head, replacing(FINE_TUNE_FEATURES) as fine_tune:
+        head.mkdir()
+        fine_tune.mkdir()
+        if params.views:
+            store(params, head, fine_tune)
+    stored = [*HEAD_FEATURES.iterdir(), *FINE_TUNE_FEATURES.iterdir()]
+    print(
+        f"features: {params.views} stored views a picture, "
+        f"{sum(file.stat().st_size for file in stored) / 1e9:.2f} GB, "
+        f"{time.monotonic() - started:.0f} s"
+    )
+
+
+def store(params: Params, head: Path, fine_tune: Path) -> None:
+    """Write the features of all the views below both folders."""
+    # TensorFlow takes seconds to load, and by default there is nothing to do.
+    from transfer.features import write_features
+    from transfer.model import build_base, build_classifier
+
+    train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
+    base = build_base(image_size=train.images.shape[1])
+    base.load_weights(BASE_WEIGHTS)
+    write_features(
+        build_classifier(base, len(train.class_names), dropout=0, seed=0),  # its head has no part
+        train,
+        val,
+        Augmentation(params.flip, params.rotation, params.seed),
+        params.views,
+        layer_index("views_at", params.views_at, [layer.name for layer in base.layers]),
+        params.views_gb * 1e9,
+        (head, fine_tune),
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,118 @@
+import keras
+import numpy as np
+import pytest
+
+from transfer.augmentation import Augmentation, pixels_of, warp
+from transfer.dataset import Split
+
+SIZE = 9
+IDENTITY = [[1, 0, 0], [0, 1, 0]]
+LEFT_TO_RIGHT = [[-1, 0, SIZE - 1], [0, 1, 0]]
+UPSIDE_DOWN = [[1, 0, 0], [0, -1, SIZE - 1]]
+
+
+def noise(pictures=3, size=SIZE):
+    return np.random.default_rng(0).integers(0, 256, (pictures, size, size, 3), np.uint8)
+
+
+def waves(pictures, size):
+    """Return pictures in which neighbours differ by a few grey levels."""
+    phase = np.arange(pictures * 3).reshape(pictures, 1, 1, 3)
+    y, x = np.mgrid[:size, :size][..., None] / size
+    return (127.5 + 100 * np.sin(3 * x + 2 * y + phase)).round().astype(np.uint8)
+
+
+def apply(pixels, matrix):
+    return warp(pixels, np.repeat(np.array([matrix], float), len(pixels), axis=0))
+
+
+def test_maps_are_a_function_of_seed_epoch_and_place():
+    draw = Augmentation("horizontal", 0.2, seed=5).draw
+    maps = draw(20, SIZE, 3)
+    assert maps.shape == (20, 2, 3)
+    draw(7, SIZE, 1)
+    np.testing.assert_array_equal(Augmentation("horizontal", 0.2, seed=5).draw(20, SIZE, 3), maps)
+    assert len(np.unique(maps.reshape(20, -1), axis=0)) == 20
+    others = [draw(20, SIZE, 4), Augmentation("horizontal", 0.2, seed=6).draw(20, SIZE, 3)]
+    for other in others:
+        assert not (other == maps).all(axis=(1, 2)).any()
+
+
+def test_rotations_go_up_to_a_share_of_a_turn_either_way_about_the_centre():
+    maps = Augmentation("none", 0.2, seed=0).draw(2000, SIZE, 1)
+    shares = np.arctan2(maps[:, 1, 0], maps[:, 0, 0]) / (2 * np.pi)
+    assert -0.2 <= shares.min() < -0.19 and 0.19 < shares.max() <= 0.2
+    linear, centre = maps[:, :, :2], np.array([4, 4, 1])
+    np.testing.assert_allclose(np.linalg.det(linear), 1)
+    np.testing.assert_allclose(linear @ linear.transpose(0, 2, 1) - np.eye(2), 0, atol=1e-12)
+    np.testing.assert_allclose(maps @ centre - centre[:2], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("flip", "expected"),
+    [
+        ("none", [IDENTITY]),
+        ("horizontal", [IDENTITY, LEFT_TO_RIGHT]),
+        ("vertical", [IDENTITY, UPSIDE_DOWN]),
+        (
+            "horizontal_and_vertical",
+            [IDENTITY, LEFT_TO_RIGHT, UPSIDE_DOWN, [[-1, 0, SIZE - 1], [0, -1, SIZE - 1]]],
+        ),
+    ],
+)
+def test_flips_are_those_allowed_and_equally_frequent(flip, expected):
+    maps = Augmentation(flip, 0.0, seed=0).draw(2000, SIZE, 1)
+    shares = [(maps == matrix).all(axis=(1, 2)).mean() for matrix in np.array(expected)]
+    assert sum(shares) == pytest.approx(1)
+    assert shares == pytest.approx([1 / len(expected)] * len(expected), abs=0.04)
+
+
+def test_identity_mirrors_and_quarter_turns_move_whole_pixels():
+    pixels = noise()
+    np.testing.assert_array_equal(apply(pixels, IDENTITY), pixels)
+    np.testing.assert_array_equal(apply(pixels, LEFT_TO_RIGHT), pixels[:, :, ::-1])
+    np.testing.assert_array_equal(apply(pixels, UPSIDE_DOWN), pixels[:, ::-1])
+    quarter = [[0, -1, SIZE - 1], [1, 0, 0]]
+    np.testing.assert_array_equal(apply(pixels, quarter), np.rot90(pixels, axes=(1, 2)))
+
+
+def test_each_picture_has_its_own_map_and_need_not_be_square():
+    pixels = noise(2)[:, :5]
+    warped = warp(pixels, np.array([IDENTITY, LEFT_TO_RIGHT], float))
+    np.testing.assert_array_equal(warped, [pixels[0], pixels[1, :, ::-1]])
+
+
+def test_the_border_is_reflected():
+    shifted = apply(noise(1), [[1, 0, -2], [0, 1, 0]])
+    np.testing.assert_array_equal(shifted[0, :, :2], noise(1)[0, :, 1::-1])
+
+
+def test_warp_agrees_with_keras():
+    pixels = waves(32, 64)
+    maps = Augmentation("horizontal_and_vertical", 0.5, seed=0).draw(32, 64, 1)
+    expected = keras.ops.image.affine_transform(
+        pixels.astype(np.float32),
+        np.pad(maps.reshape(32, 6), ((0, 0), (0, 2))).astype(np.float32),
+        interpolation="bilinear",
+        fill_mode="reflect",
+        data_format="channels_last",
+    )
+    assert np.abs(warp(pixels, maps) - np.array(expected)).max() < 1
+
+
+def test_pixels_of_a_split():
+    rows = np.array([6, 1, 4])
+    split = Split(noise(8), rows, np.zeros(3, int), [], ["a"])
+    places = np.array([2, 0])
+    (plain,) = pixels_of(split)(places, 1)
+    np.testing.assert_array_equal(plain, split.images[[4, 6]])
+    augmentation = Augmentation("horizontal", 0.2, seed=0)
+    read = pixels_of(split, augmentation)
+    for epoch in (1, 2, 1):
+        (augmented,) = read(places, epoch)
+        maps = augmentation.draw(3, SIZE, epoch)[places]
+        np.testing.assert_array_equal(augmented, warp(plain, maps))
+        np.testing.assert_array_equal(augmented[1:], read(places[1:], epoch)[0])
+    assert (read(places, 1)[0] != read(places, 2)[0]).any()
+    (still,) = pixels_of(split, Augmentation("none", 0.0, seed=0))(places, 1)
+    np.testing.assert_array_equal(still, plain)

@@ -1,0 +1,74 @@
+import numpy as np
+
+from transfer import batches
+from transfer.batches import Batches
+
+LABELS = np.arange(10) * 7
+
+
+class Counted:
+    """A source of an array that tells place and epoch, which knows how often it was asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, places, epoch):
+        self.asked += 1
+        return (places * 100 + epoch,)
+
+
+def read(dataset, epoch=1):
+    """Return what an epoch gives: features and labels."""
+    dataset.start(epoch)
+    parts = zip(*(dataset[i] for i in range(len(dataset))), strict=True)
+    return [np.concatenate(part) for part in parts]
+
+
+def test_every_picture_comes_once_an_epoch_in_an_order_of_its_own():
+    dataset = Batches(Counted(), LABELS, 4, seed=7)
+    assert [len(dataset[i][0]) for i in range(len(dataset))] == [4, 4, 2]
+    orders = []
+    for epoch in (1, 2):
+        features, labels = read(dataset, epoch)
+        orders.append((features // 100).tolist())
+        np.testing.assert_array_equal(features % 100, epoch)
+        np.testing.assert_array_equal(labels, LABELS[orders[-1]])
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]
+    other = Batches(Counted(), LABELS, 4, seed=7)
+    other.start(2)
+    assert other.order.tolist() == orders[1]
+    assert Batches(Counted(), LABELS, 4, seed=8).order.tolist() != orders[0]
+
+
+def test_without_a_seed_the_order_is_that_of_the_split():
+    dataset = Batches(Counted(), LABELS, 4)
+    for epoch in (3, 4):
+        np.testing.assert_array_equal(read(dataset, epoch)[0], np.arange(10) * 100 + epoch)
+
+
+def test_several_arrays_stay_a_tuple():
+    dataset = Batches(lambda places, epoch: (places, -places), LABELS, 4)
+    (first, second), labels = dataset[2]
+    assert (first.tolist(), second.tolist()) == ([8, 9], [-8, -9])
+    assert labels.tolist() == [56, 63]
+
+
+def test_kept_batches_are_computed_once():
+    for keep, asked in ((True, 3), (False, 9)):
+        source = Counted()
+        dataset = Batches(source, LABELS, 4, keep=keep)
+        seen = [read(dataset, epoch) for epoch in (1, 2, 3)]
+        assert source.asked == asked
+        for _, labels in seen:
+            np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_batches_are_kept_up_to_a_number_of_bytes(monkeypatch):
+    monkeypatch.setattr(batches, "KEPT_BYTES", 2 * 4 * 8 + 8)  # of 4, 4 and 2 numbers of 8 bytes
+    source = Counted()
+    dataset = Batches(source, LABELS, 4, keep=True)
+    first, second = read(dataset), read(dataset)
+    assert sorted(dataset.kept) == [0, 1]
+    assert source.asked == 4
+    np.testing.assert_array_equal(first[0] // 100, second[0] // 100)

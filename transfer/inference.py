@@ -1,0 +1,61 @@
+"""Run what is frozen, which needs no gradients, in the engine that does it fastest.
+
+On a CPU that is ONNX Runtime (benchmarks/RESULTS.md compares engines); on a GPU, and where ONNX
+Runtime is missing or can't, TensorFlow. The two agree to 1e-4, not to the bit.
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from transfer.engine import FROZEN_ENGINE, keras, tf
+
+Inference = Callable[..., list[np.ndarray]]
+# Pictures at a time in ONNX Runtime: of 80x80x96 floats each, MobileNetV2's largest, 4 take 10 MB,
+# which stay in the cache; the results are the same to the bit as with whole batches.
+IN_CACHE = 4
+
+
+def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
+    """Compile a function of tensors, whose variables keep the values that they have now.
+
+    Args:
+        function: Returns a tensor or a list of them.
+        signature: Shape and dtype of each argument.
+    """
+    function = tf.function(function, input_signature=signature)
+    if FROZEN_ENGINE == "onnxruntime" and not tf.config.list_physical_devices("GPU"):
+        try:
+            return _in_onnx_runtime(function, signature)
+        except ImportError as error:
+            reason = error
+        except Exception as error:  # each operation that it doesn't know raises something else
+            reason = f"{type(error).__name__}: {error}"
+        print(
+            f"the frozen layers run in TensorFlow, for ONNX Runtime can't: {reason}",
+            file=sys.stderr,
+        )
+    return lambda *arrays: [result.numpy() for result in keras.tree.flatten(function(*arrays))]
+
+
+def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
+    import onnxruntime
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(function, input_signature=signature)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # each core has a batch of its own, and none waits for another
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [argument.name for argument in session.get_inputs()]
+
+    def infer(*arrays: np.ndarray) -> list[np.ndarray]:
+        parts = [
+            session.run(None, {n: a[i : i + IN_CACHE] for n, a in zip(names, arrays, strict=True)})
+            for i in range(0, len(arrays[0]), IN_CACHE)
+        ]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    return infer
