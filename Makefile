@@ -9,11 +9,11 @@ DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
 GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
 
-.PHONY: help install demo run sweep test lint bench
+.PHONY: help install demo run sweep test lint bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 13
 
 install: $(VENV)/installed  ## make the virtual environment
 
@@ -50,5 +50,11 @@ lint: install  ## check style and format
 	ruff check .
 	ruff format --check .
 
-bench: install  ## time each stage and take its peak memory, with the real parameters
-	python benchmarks/stages.py
+bench: install  ## compare with the tutorial's own script, measure every trick; an hour
+	python -m benchmarks.compare
+	python -m benchmarks.tricks
+	python -m benchmarks.sweeps
+
+bench-quick: install  ## the comparison with one seed and one epoch of each phase, in .bench/
+	mkdir -p .bench
+	BENCH_RESULTS=.bench python -m benchmarks.compare --seeds 0 --epochs 1 --only-default

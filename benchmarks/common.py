@@ -1,0 +1,76 @@
+"""What the benchmarks share: copies of the project, measured processes and one file of results."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+BENCHMARKS = Path(__file__).parent
+PROJECT = BENCHMARKS.parent
+RESULTS = Path(os.environ.get("BENCH_RESULTS", BENCHMARKS)) / "results.json"
+
+
+@contextmanager
+def project_copy(**changes) -> Iterator[Path]:
+    """Yield a copy of what the stages need, with `changes` in its params.yaml."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("stages", "transfer"):
+            shutil.copytree(PROJECT / part, folder / part)
+        (folder / ".dvc").mkdir()
+        for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "params.yaml"):
+            shutil.copy(PROJECT / part, folder / part)
+        set_params(folder, **changes)
+        yield folder
+
+
+def set_params(folder: Path, **changes) -> None:
+    """Change values in a copy's params.yaml."""
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def measure(command: list, folder: Path, **environment: str) -> tuple[float, float]:
+    """Run a command; return its seconds and its peak resident memory in MB."""
+    started = time.monotonic()
+    python_path = os.pathsep.join((str(folder), str(BENCHMARKS)))
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=folder,
+        stdout=sys.stderr,
+        env=os.environ | {"PYTHONPATH": python_path} | environment,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"error: {' '.join(map(str, command))} failed")
+    return time.monotonic() - started, usage.ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+
+
+def in_turn(functions: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each function; all have their turn in every round."""
+    for function in functions.values():
+        function()
+    seconds = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def save_results(changes: dict) -> dict:
+    """Update results.json; return all of it."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results |= changes
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    return results

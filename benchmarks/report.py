@@ -1,0 +1,175 @@
+"""Write RESULTS.md and comparison.png from what results.json holds."""
+
+import platform
+import statistics
+
+from matplotlib.figure import Figure
+
+from benchmarks.common import RESULTS
+from transfer.figures import COLORS, save, styled
+
+PHASES = {"head": "head", "fine_tune": "fine-tuning"}
+PICTURES = {"train": 2000, "validation": 800}
+
+
+def write(results: dict) -> None:
+    """Write all that the results so far allow."""
+    parts = ["# Results", machine()]
+    if "comparison" in results:
+        parts += [comparison(results), "![Seconds of an epoch](comparison.png)"]
+        save(draw(results["comparison"]["runs"]), RESULTS.with_name("comparison.png"))
+    if "tricks" in results:
+        parts.append(tricks(results))
+    if "sweep" in results:
+        parts.append(sweep(results["sweep"]))
+    text = "\n\n".join(parts) + "\n"
+    RESULTS.with_name("RESULTS.md").write_text(text)
+    print(f"{text}\nbench: {RESULTS.name}, RESULTS.md and comparison.png are in {RESULTS.parent}")
+
+
+def machine() -> str:
+    with open("/proc/cpuinfo") as file:
+        info = dict(line.split(":", 1) for line in file if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in info.items()}
+    wide = "AVX-512" if "avx512f" in facts.get("flags", "") else "no AVX-512"
+    return (
+        f"`make bench`, on {facts['model name']} ({facts.get('cpu cores')} cores, {wide}), "
+        f"Python {platform.python_version()}. Times are wall-clock; what a person has to wait for."
+    )
+
+
+def table(header: list, rows: list[list]) -> str:
+    """Format a Markdown table, numbers to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def comparison(results: dict) -> str:
+    """Compare the tutorial's script with our stages."""
+    of = results["comparison"]
+    runs = {name: rows for name, rows in of["runs"].items() if rows}
+    default, switched = ("on", "off") if of["onednn_by_default"] else ("off", "on")
+    names = {
+        "ours": "ours",
+        "tutorial": f"tutorial's script (oneDNN {default}, the default here)",
+        "tutorial_switched": f"tutorial's script, oneDNN {switched}",
+    }
+    header = ["", *(names[name] for name in runs)]
+    columns = [column(rows) for rows in runs.values()]
+    rows = [[label, *(col[label] for col in columns)] for label in columns[0]]
+    ratios = {
+        "whole training": results["speedup_total"],
+        "head": results["speedup_head"],
+        "fine-tuning": results["speedup_fine_tune"],
+        "whole training, oneDNN on in the script": results["speedup_total_onednn"],
+        "whole training, oneDNN off in the script": results["speedup_total_without_onednn"],
+    }
+    return "\n\n".join(
+        [
+            f"## {of['epochs']} + {of['epochs']} epochs, {len(runs['ours'])} seeds, in turn",
+            table(header, rows),
+            "How many times faster than the script, median over the seeds:",
+            table(["", "times"], [[k, f"{v:.2f}"] for k, v in ratios.items() if v]),
+            accuracies(results),
+        ]
+    )
+
+
+def column(runs: list[dict]) -> dict[str, str]:
+    """Return what the comparison says of one side, by its label."""
+    cells = {"whole training, s": spread([run["seconds"] for run in runs])}
+    for phase, label in PHASES.items():
+        for part, pictures in PICTURES.items():
+            each = [1000 * s / pictures for run in runs for s in run[phase][part]]
+            kind = "training" if part == "train" else "validation"
+            cells[f"{label}: {kind}, ms a picture, median epoch"] = f"{statistics.median(each):.2f}"
+    cells["peak memory, MB"] = f"{max(run['memory'] for run in runs):.0f}"
+    for stage, label in (("split", "split"), ("evaluate", "evaluate"), ("plot", "plot")):
+        seconds = [run["stages"][stage] for run in runs if "stages" in run]
+        cells[f"stage {label}, s"] = f"{statistics.median(seconds):.1f}" if seconds else ""
+    return cells
+
+
+def spread(values: list[float]) -> str:
+    """Format a median, with the smallest and the largest where there are several."""
+    middle = f"{statistics.median(values):.0f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.0f} to {max(values):.0f})"
+
+
+def accuracies(results: dict) -> str:
+    rows = []
+    for side in ("ours", "tutorial"):
+        scores = results[f"accuracy_{side}"].values()
+        rows.append([side, *(f"{s['mean']:.4f} ± {s['plus_minus']:.4f}" for s in scores)])
+    text = "Accuracy, mean over the seeds and its 95 % interval (Student's t):"
+    return f"{text}\n\n{table(['', '800 validation pictures', '200 test pictures'], rows)}"
+
+
+def tricks(results: dict) -> str:
+    """Say what each trick does alone."""
+    on, off, given = (results["tricks"][name] for name in ("onednn", "no_onednn", "input"))
+    rows = [[name, f"{ms:.2f}", f"{off['ms'][name]:.2f}"] for name, ms in on["ms"].items()]
+    rows.append(["floor: its operations at a matrix product's rate", f"{on['floor']:.2f}", ""])
+    return "\n\n".join(
+        [
+            "## Each trick alone",
+            "The frozen base on all cores, ms a picture:",
+            table(["", "oneDNN on", "oneDNN off"], rows),
+            f"A matrix product does {on['gflops']:.0f} GFLOP/s; the forward pass used reaches "
+            f"{results['forward_fraction_of_peak']:.0%} of that.",
+            "Pixels, ms a picture:",
+            table(["", "ms"], [[name, f"{ms:.3f}"] for name, ms in given.items()]),
+        ]
+    )
+
+
+def sweep(of: dict) -> str:
+    """Say what a sweep on stored views costs."""
+    first, *others = of["sweep_seconds"]
+    rows = [
+        [views, f"{s['head_validation']:.4f}", f"{s['validation']:.4f}", f"{s['test']:.3f}",
+         f"{s['loss']:.4f}", f"{s['seconds']:.0f}"]
+        for views, s in of["accuracy_by_views"].items()
+    ]  # fmt: skip
+    return "\n\n".join(
+        [
+            "## Sweeps on stored views",
+            f"{len(of['learning_rates'])} learning rates of the head, each by `dvc exp run`: "
+            f"{sum(of['sweep_seconds']):.0f} s; the first, which stores the features, {first:.0f}, "
+            f"the others {statistics.median(others):.0f} s. That is "
+            f"**{of['sweep_in_whole_runs']:.2f}** of one `dvc repro` "
+            f"({of['whole_run_seconds']:.0f} s), and {of['sweep_in_head_runs']:.2f} of one "
+            f"train_head without them ({of['head_run_seconds']:.0f} s).",
+            "The whole pipeline, fine-tuned from block_13_expand, by views (0: a new one in every "
+            "epoch):",
+            table(
+                ["views", "head, validation", "fine-tuned, validation", "test", "validation loss",
+                 "seconds"],
+                rows,
+            ),
+        ]
+    )  # fmt: skip
+
+
+@styled
+def draw(runs: dict[str, list[dict]]) -> Figure:
+    """Plot the seconds that have gone by after each epoch, of every run."""
+    figure = Figure(figsize=(9, 4.6))
+    axes = figure.subplots()
+    looks = {
+        "ours": ("ours", COLORS["fine-tuned"]),
+        "tutorial": ("tutorial's script", COLORS["training"]),
+        "tutorial_switched": ("tutorial's script, oneDNN switched", COLORS["head"]),
+    }
+    for name, rows in runs.items():
+        label, color = looks[name]
+        for number, run in enumerate(rows):
+            seconds = [sum(pair) for phase in PHASES for pair in zip(
+                run[phase]["train"], run[phase]["validation"], strict=True)]  # fmt: skip
+            gone = [sum(seconds[: i + 1]) for i in range(len(seconds))]
+            axes.plot(range(1, len(gone) + 1), gone, "o-", ms=3, color=color,
+                      label=None if number else label)  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="seconds of training and validation", ylim=(0, None))
+    axes.set_title("Training head, then fine-tuning")
+    axes.legend()
+    return figure

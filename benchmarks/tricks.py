@@ -1,0 +1,168 @@
+"""Measure what each trick does, alone, in milliseconds a picture; also those that are not used.
+
+OpenVINO takes part where it is installed: pip install openvino.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import report
+from benchmarks.common import PROJECT, in_turn, measure, project_copy, save_results
+
+FORWARD = "--forward"
+BATCH = 32
+ROUNDS = 15
+MATRIX = 2048
+
+
+def main() -> None:
+    if FORWARD in sys.argv:
+        print(json.dumps(forward(Path(sys.argv[-1]))))
+        return
+    with project_copy() as folder:
+        for stage in ("download", "split"):
+            measure([sys.executable, "-m", f"stages.{stage}"], folder)
+        tricks = {
+            "onednn": forward_in_a_process(folder, TF_ENABLE_ONEDNN_OPTS="1"),
+            "no_onednn": forward_in_a_process(folder, TF_ENABLE_ONEDNN_OPTS="0"),
+            "input": inputs(folder),
+        }
+    fastest = tricks["onednn"]["ms"]["folded, ONNX Runtime (used)"]
+    report.write(
+        save_results(
+            {"forward_fraction_of_peak": tricks["onednn"]["floor"] / fastest, "tricks": tricks}
+        )
+    )
+
+
+def forward_in_a_process(folder: Path, **environment: str) -> dict:
+    """Measure in a process of its own: oneDNN is chosen when TensorFlow is loaded."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tricks", FORWARD, folder],
+        cwd=PROJECT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def forward(folder: Path) -> dict:
+    """Return ms a picture of the frozen base in each engine, and of the floor."""
+    from transfer.engine import keras, tf
+    from transfer.features import extract_from_pixels, pooled_base
+    from transfer.folding import between, frontier
+    from transfer.model import build_base, build_classifier, unfreeze
+    from transfer.parallel import CORES
+
+    base = build_base(160)
+    base.load_weights(folder / "models/base.weights.h5")
+    classifier = build_classifier(base, 2, 0.2, 0)
+    preprocessing = classifier.get_layer("preprocessing")
+    pixels = np.load(folder / "data/split/images.npy", mmap_mode="r")[: CORES * BATCH]
+    batches = np.split(pixels, CORES)
+    pool = ThreadPoolExecutor(CORES)
+
+    def everywhere(function):
+        return lambda: list(pool.map(function, batches))
+
+    def one_by_one(model):
+        function = tf.function(
+            lambda batch: model(preprocessing(tf.cast(batch, tf.float32)), training=False),
+            input_signature=[tf.TensorSpec(base.input_shape, tf.uint8)],
+        )
+        return lambda: [keras.tree.flatten(function(batch))[-1].numpy() for batch in batches]
+
+    folded = pooled_base(classifier, "float32")
+    functions = {
+        "plain Keras": one_by_one(base),
+        "folded, TensorFlow": one_by_one(folded),
+        "folded, ONNX Runtime (used)": everywhere(extract_from_pixels(folded, preprocessing)),
+    }
+    if vino := openvino(folded, preprocessing):
+        functions["folded, OpenVINO"] = lambda: [vino(batch) for batch in batches]
+    unfreeze(base, 100)
+    lower = between(folded.inputs, frontier(folded))
+    functions |= {
+        "layers below 100: folded, TensorFlow": one_by_one(lower),
+        "layers below 100: folded, ONNX Runtime (used)": everywhere(
+            extract_from_pixels(lower, preprocessing)
+        ),
+    }
+    matrix = tf.random.uniform((MATRIX, MATRIX))
+    multiply = tf.function(lambda: tf.linalg.matmul(matrix, matrix))
+    seconds = in_turn(functions | {"matrix product": lambda: multiply().numpy()}, ROUNDS)
+    flops = 2 * MATRIX**3 / seconds.pop("matrix product")
+    return {
+        "gflops": flops / 1e9,
+        "floor": 1000 * operations(base) / flops,
+        "ms": {name: 1000 * value / len(pixels) for name, value in seconds.items()},
+    }
+
+
+def operations(base) -> int:
+    """Return the floating-point operations of the convolutions of one picture."""
+    return sum(
+        2 * int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
+        for layer in base.layers
+        if hasattr(layer, "kernel")
+    )
+
+
+def openvino(folded, preprocessing):
+    """Return the folded base in OpenVINO, if that is installed."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    from transfer.engine import tf
+
+    function = tf.function(lambda pixels: folded(preprocessing(tf.cast(pixels, tf.float32))))
+    model = openvino.convert_model(
+        function.get_concrete_function(tf.TensorSpec(folded.input_shape, tf.uint8))
+    )
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    return lambda batch: request.infer([batch])[0]
+
+
+def inputs(folder: Path) -> dict:
+    """Return ms a picture of ways to get and to augment pixels."""
+    from transfer.augmentation import Augmentation, warp
+    from transfer.engine import keras, tf
+    from transfer.files import list_files
+    from transfer.images import read_picture
+
+    images = np.load(folder / "data/split/images.npy", mmap_mode="r")
+    files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]
+    maps = Augmentation("horizontal", 0.2, 0).draw(BATCH, 160, 1)
+    layers = [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.2)]
+    model = keras.Sequential(layers)
+    augment = tf.function(lambda pixels: model(pixels, training=True))
+    pixels = np.array(images[:BATCH])
+    floats = tf.constant(pixels, tf.float32)
+    pool = ThreadPoolExecutor()
+    rows = np.random.default_rng(0).permutation(len(images))[:BATCH]
+    seconds = in_turn(
+        {
+            "decode and resize a JPEG": lambda: list(
+                pool.map(lambda file: read_picture(file, 160, True), files)
+            ),
+            "read stored pixels (used)": lambda: images[rows],
+            "augment, Keras' layers": lambda: augment(floats).numpy(),
+            "augment, OpenCV (used)": lambda: warp(pixels, maps),
+        },
+        ROUNDS,
+    )
+    return {name: 1000 * value / BATCH for name, value in seconds.items()}
+
+
+if __name__ == "__main__":
+    main()
