@@ -16,7 +16,7 @@ from pathlib import Path
 from scipy import stats
 
 from benchmarks import report
-from benchmarks.common import BENCHMARKS, measure, project_copy, save_results, set_params
+from benchmarks.common import BENCHMARKS, RESULTS, measure, project_copy, save_results, set_params
 
 PHASES = ("head", "fine_tune")
 
@@ -26,11 +26,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=10, help="of each phase")
     parser.add_argument("--only-default", action="store_true", help="leave oneDNN as it is")
+    parser.add_argument("--go-on", action="store_true", help="add to the runs in results.json")
     arguments = parser.parse_args()
     epochs = {f"{phase}_epochs": arguments.epochs for phase in PHASES}
     onednn = onednn_is_on()
     switched = {"TF_ENABLE_ONEDNN_OPTS": "0" if onednn else "1"}
     runs = {"ours": [], "tutorial": [], "tutorial_switched": []}
+    if arguments.go_on:
+        runs = read(RESULTS)["comparison"]["runs"]
+        shortest = min(len(runs["ours"]), len(runs["tutorial"]))
+        runs |= {side: runs[side][:shortest] for side in ("ours", "tutorial")}
 
     def keep(name: str, run: dict) -> None:
         runs[name].append(run)

@@ -138,8 +138,7 @@ def sweep(of: dict) -> str:
             f"{sum(of['sweep_seconds']):.0f} s; the first, which stores the features, {first:.0f}, "
             f"the others {statistics.median(others):.0f} s. That is "
             f"**{of['sweep_in_whole_runs']:.2f}** of one `dvc repro` "
-            f"({of['whole_run_seconds']:.0f} s), and {of['sweep_in_head_runs']:.2f} of one "
-            f"train_head without them ({of['head_run_seconds']:.0f} s).",
+            f"({of['whole_run_seconds']:.0f} s).",
             "The whole pipeline, fine-tuned from block_13_expand, by views (0: a new one in every "
             "epoch):",
             table(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import transfer.engine  # noqa: F401  (first of all: it sets up the TensorFlow that Keras loads)
 from transfer.sample import draw_sample
 
 PROJECT = Path(__file__).parent.parent

@@ -62,6 +62,7 @@ def fit(
     # XLA makes MobileNetV2's convolutions 20 times slower on a CPU.
     trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
     batches = Batches(features.train, labels[0], batch_size, seed)
+    batches.start(first_epoch)  # Keras reads two before the first epoch, for their shapes
     start = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, logs: batches.start(i + 1))
     log = trainer.fit(
         batches,
