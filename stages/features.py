@@ -14,8 +14,9 @@ def main() -> None:
     started = time.monotonic()
     params = load_params()
     with replacing(HEAD_FEATURES) as head, replacing(FINE_TUNE_FEATURES) as fine_tune:
-        head.mkdir()
-        fine_tune.mkdir()
+        for folder in (head, fine_tune):
+            folder.mkdir()
+            (folder / "views").write_text(f"{params.views}\n")  # DVC warns of empty folders
         if params.views:
             store(params, head, fine_tune)
     stored = [*HEAD_FEATURES.iterdir(), *FINE_TUNE_FEATURES.iterdir()]
