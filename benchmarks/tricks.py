@@ -97,8 +97,8 @@ def forward(folder: Path) -> dict:
         ),
     }
     matrix = tf.random.uniform((MATRIX, MATRIX))
-    multiply = tf.function(lambda: tf.linalg.matmul(matrix, matrix))
-    seconds = in_turn(functions | {"matrix product": lambda: multiply().numpy()}, ROUNDS)
+    functions["matrix product"] = lambda: tf.linalg.matmul(matrix, matrix).numpy()
+    seconds = in_turn(functions, ROUNDS)
     flops = 2 * MATRIX**3 / seconds.pop("matrix product")
     return {
         "gflops": flops / 1e9,
