@@ -1,4 +1,4 @@
-"""One table of all the faults injected: torture/results.json, and as Markdown torture/RESULTS.md."""
+"""One table of all the faults injected: results.json, and as Markdown RESULTS.md."""
 
 import json
 import sys
