@@ -1,11 +1,20 @@
 """Errors are for people: one line that says what was expected and received, no traceback."""
 
+import reprlib
 import sys
 from collections.abc import Callable
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 200, 200
 
 
 class UserError(Exception):
     """A mistake that a person can mend. The message is one line and says how to go on."""
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, cut where it would be longer than a person reads."""
+    return _REPR.repr(value)
 
 
 def run(main: Callable[[], None]) -> None:
