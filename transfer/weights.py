@@ -1,9 +1,11 @@
 """ImageNet weights for the base: fetched, verified by hash, and brought to one byte-stable file."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def check_base_weights(base_weights: str) -> None:
     known = ["imagenet", *(f"imagenet-{size}" for size in SIZES), "random"]
     if base_weights in known or fetch.is_url(base_weights):
         return
-    if not Path(base_weights).expanduser().is_file():
+    if not Path(os.path.expanduser(base_weights)).is_file():
         raise UserError(
             f"base_weights: expected one of {', '.join(known)}, a URL, or the path of an .h5 file "
             f"(absolute, so that `dvc exp run --temp` finds it too); received {base_weights!r}"
@@ -52,14 +54,16 @@ def load_base_weights(base: keras.Model, base_weights: str) -> None:
         _load_imagenet(base)
     elif base_weights.startswith("imagenet-"):
         size = int(base_weights.removeprefix("imagenet-"))
-        load_h5(base, _keras_file(size))
+        _load_keras(base, size)
     elif fetch.is_url(base_weights):
         try:
-            load_h5(base, fetch.fetch(base_weights))
-        except FileNotFoundError:
-            raise UserError(f"base_weights: there is no file at {base_weights}") from None
+            path = fetch.fetch(base_weights)
+        except (UserError, FileNotFoundError) as error:
+            raise UserError(f"base_weights can't be fetched: {error}") from None
+        with fetch.kept_if_right(path, keep=False):  # nothing vouches for it
+            load_h5(base, path)
     elif base_weights != "random":
-        load_h5(base, Path(base_weights).expanduser())
+        load_h5(base, Path(os.path.expanduser(base_weights)))
 
 
 def save_base_weights(base: keras.Model, path: Path) -> None:
@@ -82,11 +86,14 @@ def load_h5(base: keras.Model, path: Path) -> None:
         UserError: It is damaged or holds the weights of another model.
     """
     try:
-        base.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        # Where the file has nothing for a layer, Keras only warns.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            base.load_weights(path)
+    except (OSError, ValueError, LookupError, RuntimeError, UserWarning) as error:
+        what = "damaged, or of another model" if h5py.is_hdf5(path) else fetch.what_it_is(path)
         raise UserError(
-            f"base_weights: {path.name} doesn't hold the weights of MobileNetV2 without its top, "
-            f"or is damaged: {' '.join(str(error).split())[:200]}"
+            f"base_weights: {path.name} doesn't hold the weights of MobileNetV2 without its top; "
+            f"it is {what}: {' '.join(str(error).split())[:200]}"
         ) from None
 
 
@@ -132,8 +139,8 @@ def check_sha256(path: Path, expected: str) -> None:
     """Raise a UserError if the file's SHA-256 is not `expected`."""
     if (received := sha256(path)) != expected:
         raise UserError(
-            f"{path.name} is damaged or not the file it should be: expected SHA-256 {expected}, "
-            f"received {received}; remove {path} and try again"
+            f"{path} is damaged or not the file it should be: expected SHA-256 {expected}, "
+            f"received {received}, {fetch.what_it_is(path)}; fetch it again"
         )
 
 
@@ -143,7 +150,7 @@ def _load_imagenet(base: keras.Model) -> None:
         load_wheel(base, mirrored)
         return
     if fetch.in_mirror(KERAS_FILE.format(size=224)):
-        load_h5(base, _keras_file(224))
+        _load_keras(base, 224)
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -152,7 +159,7 @@ def _load_imagenet(base: keras.Model) -> None:
         except UserError as error:
             tried = error
     try:
-        load_h5(base, _keras_file(224))
+        _load_keras(base, 224)
     except UserError as error:
         raise UserError(f"{error}. Tried before: {tried}") from None
 
@@ -171,8 +178,8 @@ def download_wheel(folder: Path) -> Path:
     return folder / WHEEL_FILE
 
 
-def _keras_file(size: int) -> Path:
-    """Return the checkpoint of Keras for pictures of `size`, from the mirror or its storage."""
+def _load_keras(base: keras.Model, size: int) -> None:
+    """Load the checkpoint of Keras for pictures of `size`, from the mirror or its storage."""
     name = KERAS_FILE.format(size=size)
     try:
         path = fetch.in_mirror(name) or fetch.fetch(KERAS_STORAGE + name)
@@ -183,6 +190,7 @@ def _keras_file(size: int) -> Path:
             " set base_weights to a weights file of your own, or try `-S base_weights=random` "
             "(which learns next to nothing)"
         ) from None
-    if size in KERAS_SHA256:
-        check_sha256(path, KERAS_SHA256[size])
-    return path
+    with fetch.kept_if_right(path):
+        if size in KERAS_SHA256:
+            check_sha256(path, KERAS_SHA256[size])
+        load_h5(base, path)
