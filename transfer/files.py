@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def list_files(folder: Path) -> list[str]:
         for file in files
     ]
     return sorted(names, key=os.fsencode)
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a name or an address is text that a line and a UTF-8 file can hold."""
+    return re.search("[\x00-\x1f\x7f\ud800-\udfff]", text) is None
 
 
 def sha256(path: Path) -> str:

@@ -1,7 +1,6 @@
 """The parameters: read once from params.yaml, checked as a whole before any work."""
 
 import difflib
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +17,13 @@ from pydantic import (
 from ruamel.yaml import YAML
 
 from transfer.errors import UserError, shown
+from transfer.files import is_plain
 
 MAX_BYTES = 100_000  # 40 times what params.yaml takes; the parser needs seconds a megabyte
 
 
 def _without_control_characters(value: str) -> str:
-    if re.search("[\x00-\x1f\x7f\ud800-\udfff]", value):
+    if not is_plain(value):
         raise ValueError("Input should be a line of text, without control characters")
     return value
 
