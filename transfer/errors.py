@@ -1,5 +1,6 @@
 """Errors are for people: one line that says what was expected and received, no traceback."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -9,7 +10,8 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; end with one line and a non-zero exit code where it can't go on."""
+    """Run a program's `main`; end with one line and a non-zero exit code where it can't go on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except UserError as error:
@@ -19,4 +21,4 @@ def run(main: Callable[[], None]) -> None:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(f"error: {error.strerror or error}{where}")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        sys.exit("interrupted; the same command goes on from here")
