@@ -8,8 +8,9 @@ DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
+TORTURE := archives disk kills pictures
 
-.PHONY: help install demo run sweep test lint bench bench-quick
+.PHONY: help install demo run sweep test lint repeat torture bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -49,6 +50,12 @@ test: install $(VENV)/test-installed  ## run the tests
 lint: install  ## check style and format
 	ruff check .
 	ruff format --check .
+
+repeat: install  ## run the sample's pipeline twice and compare every output
+	python -m scripts.repeat
+
+torture: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT=--short for a few
+	for part in $(TORTURE); do python -m torture.$$part $(SHORT) || exit; done
 
 bench: install  ## compare with the tutorial's own script, measure every trick; an hour
 	python -m benchmarks.compare

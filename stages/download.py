@@ -1,11 +1,11 @@
 """Fetch the pictures and the base's ImageNet weights, verify both."""
 
-from transfer.errors import run
 from transfer.files import BASE_WEIGHTS, RAW, list_files
 from transfer.model import build_base
 from transfer.params import load_params
 from transfer.sources import check_source, get_pictures
 from transfer.splits import label_pictures
+from transfer.stage import run
 from transfer.weights import check_base_weights, load_base_weights, save_base_weights
 
 WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on image_size

@@ -3,7 +3,6 @@
 import numpy as np
 
 from transfer.dataset import load_split
-from transfer.errors import run
 from transfer.files import (
     HEAD_MODEL,
     METRICS,
@@ -15,13 +14,15 @@ from transfer.files import (
     write_csv,
     write_json,
 )
-from transfer.metrics import curves, scores, scores_by_class
+from transfer.metrics import compare, curves, scores, scores_by_class
 from transfer.model import load_model
 from transfer.prediction import predict
+from transfer.stage import run
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the others too.
 COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
 COMPARED_OF_HEAD = ("accuracy", "loss", "roc_auc")
+SIGNIFICANT = 0.05
 
 
 def main() -> None:
@@ -29,13 +30,15 @@ def main() -> None:
     names = np.array(test.class_names)
     head, model = (predict(load_model(path), test) for path in (HEAD_MODEL, MODEL))
     of_head, of_model = scores(test.labels, head), scores(test.labels, model)
+    only_head, only_model, p_value = compare(test.labels, head, model)
 
     with replacing(PROBABILITIES) as temporary:
         np.save(temporary, np.stack([head, model]))
     write_json(
         METRICS / "evaluate.json",
         {name: of_model[name] for name in COMPARED}
-        | {f"head_{name}": of_head[name] for name in COMPARED_OF_HEAD},
+        | {f"head_{name}": of_head[name] for name in COMPARED_OF_HEAD}
+        | {"mcnemar_p": p_value},
     )
     write_csv(
         METRICS / "scores.csv",
@@ -69,6 +72,11 @@ def main() -> None:
         f"(95 % interval {of_model['accuracy_low']:.4f} to {of_model['accuracy_high']:.4f}) "
         f"on {len(test.labels)} test pictures; the head alone {of_head['accuracy']:.4f}"
     )
+    if p_value > SIGNIFICANT and not np.array_equal(head, model):
+        print(
+            f"evaluate: too few pictures to tell them apart: {only_model} only the fine-tuned "
+            f"model has right, {only_head} only the head (McNemar's test, p = {p_value:.2f})"
+        )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transfer.augmentation import Augmentation
 from transfer.dataset import load_split
-from transfer.errors import run
 from transfer.files import BASE_WEIGHTS, FINE_TUNE_FEATURES, HEAD_FEATURES, SPLIT, replacing
 from transfer.params import Params, layer_index, load_params
+from transfer.stage import run
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """Fine-tune the layers of the base from `fine_tune_at` up, together with the head."""
 
+import shutil
 import time
 
 from transfer.augmentation import Augmentation
-from transfer.dataset import load_split
+from transfer.dataset import Split, load_split
 from transfer.engine import keras
-from transfer.errors import run
-from transfer.features import compute_features, load_features
+from transfer.features import Features, compute_features, load_features
 from transfer.files import (
     FINE_TUNE_FEATURES,
     HEAD_MODEL,
@@ -15,10 +15,13 @@ from transfer.files import (
     MODEL,
     SPLIT,
     read_csv,
+    replacing,
     write_csv,
 )
 from transfer.model import load_model, save_model, unfreeze
-from transfer.params import layer_index, load_params
+from transfer.params import Params, layer_index, load_params
+from transfer.resume import TrainingState
+from transfer.stage import run
 from transfer.training import HISTORY_COLUMNS, fit, report
 
 
@@ -30,29 +33,55 @@ def main() -> None:
     base = classifier.get_layer("base")
     names = [layer.name for layer in base.layers]
     first = layer_index("fine_tune_at", params.fine_tune_at, names)
-    views_at = layer_index("views_at", params.views_at, names)
     unfreeze(base, first)
-    if params.views and first >= views_at:
-        features = load_features(
-            classifier, train, val, FINE_TUNE_FEATURES, views_at, params.precision
-        )
-    else:
-        augmentation = Augmentation(params.flip, params.rotation, params.seed)
-        features = compute_features(classifier, train, val, augmentation, params.precision)
-    head_history = [tuple(row.values()) for row in read_csv(HISTORY_HEAD)]
+    head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
+    state = TrainingState("fine_tune", params)
     history = fit(
         classifier,
         keras.optimizers.RMSprop(params.fine_tune_learning_rate),
-        features,
+        get_features(classifier, train, val, first, params),
         (train.labels, val.labels),
         params.batch_size,
         params.seed,
         params.fine_tune_epochs,
         first_epoch=len(head_history) + 1,
+        state=state,
     )
-    save_model(classifier, MODEL)
-    write_csv(HISTORY, HISTORY_COLUMNS, [*head_history, *history])
-    report("fine_tune", classifier, history, started)
+    rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
+    write_csv(HISTORY, HISTORY_COLUMNS, rows)
+    if quality(history[-1]) >= quality(head_history[-1]):
+        save_model(classifier, MODEL)
+        report("fine_tune", classifier, history, started, delivered="fine-tuned")
+    else:
+        with replacing(MODEL) as temporary:
+            shutil.copyfile(HEAD_MODEL, temporary)
+        *_, accuracy, loss = head_history[-1]
+        of_head = {"delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
+        report("fine_tune", classifier, history, started, **of_head)
+        print(
+            f"fine_tune: the head alone was better (validation accuracy {accuracy:.4f}, loss "
+            f"{loss:.4f}), so {MODEL} is the head's model; lower fine_tune_learning_rate, or raise "
+            "fine_tune_at"
+        )
+    state.remove()
+
+
+def get_features(
+    classifier: keras.Model, train: Split, val: Split, first: int, params: Params
+) -> Features:
+    """Return stored features where the layers to train lie above them, else from the pictures."""
+    names = [layer.name for layer in classifier.get_layer("base").layers]
+    views_at = layer_index("views_at", params.views_at, names)
+    if params.views and first >= views_at:
+        return load_features(classifier, train, val, FINE_TUNE_FEATURES, views_at, params.precision)
+    augmentation = Augmentation(params.flip, params.rotation, params.seed)
+    return compute_features(classifier, train, val, augmentation, params.precision)
+
+
+def quality(row: tuple) -> tuple[float, float]:
+    """Return what is greater for the better row of a history: accuracy, then the loss's lack."""
+    *_, val_accuracy, val_loss = row
+    return val_accuracy, -val_loss
 
 
 if __name__ == "__main__":

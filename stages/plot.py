@@ -5,7 +5,6 @@ import numpy as np
 from transfer import figures
 from transfer.augmentation import Augmentation, pixels_of
 from transfer.dataset import Split, load_split
-from transfer.errors import run
 from transfer.files import (
     HISTORY,
     HISTORY_HEAD,
@@ -16,6 +15,7 @@ from transfer.files import (
     replacing,
 )
 from transfer.params import load_params
+from transfer.stage import run
 
 SHOWN = 9
 

@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from transfer.dataset import IMAGES, MANIFEST, MANIFEST_COLUMNS, REJECTED
-from transfer.errors import UserError, run
+from transfer.errors import UserError
 from transfer.files import RAW, SPLIT, list_files, replacing, sha256, write_csv
 from transfer.images import write_images
 from transfer.params import load_params
 from transfer.splits import SPLITS, assign_splits, drop_duplicates, label_pictures
+from transfer.stage import run
 
 
 def main() -> None:

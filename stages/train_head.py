@@ -5,7 +5,6 @@ import time
 from transfer.augmentation import Augmentation
 from transfer.dataset import load_split
 from transfer.engine import keras
-from transfer.errors import run
 from transfer.features import compute_features, load_features
 from transfer.files import (
     BASE_WEIGHTS,
@@ -17,6 +16,8 @@ from transfer.files import (
 )
 from transfer.model import build_base, build_classifier, save_model
 from transfer.params import load_params
+from transfer.resume import TrainingState
+from transfer.stage import run
 from transfer.training import HISTORY_COLUMNS, fit, report
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     else:
         augmentation = Augmentation(params.flip, params.rotation, params.seed)
         features = compute_features(classifier, train, val, augmentation, params.precision)
+    state = TrainingState("train_head", params)
     history = fit(
         classifier,
         keras.optimizers.Adam(params.head_learning_rate),
@@ -43,10 +45,12 @@ def main() -> None:
         params.batch_size,
         params.seed,
         params.head_epochs,
+        state=state,
     )
     save_model(classifier, HEAD_MODEL)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
     report("train_head", classifier, history, started)
+    state.remove()
 
 
 if __name__ == "__main__":

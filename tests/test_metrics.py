@@ -4,6 +4,7 @@ from scipy.stats import norm
 
 from transfer.metrics import (
     calibration_error,
+    compare,
     curves,
     one_against_rest,
     reliability_bins,
@@ -110,3 +111,12 @@ def test_curves_start_and_end_where_they_should():
     assert header == ("false_positive_rate", "true_positive_rate")
     assert (rows[0], rows[-1]) == ([0, 0], [1, 1])
     assert drawn["precision_recall"][1][-1] == [0, 1]
+
+
+def test_mcnemars_test_counts_what_only_one_has_right():
+    labels = np.zeros(20, int)
+    wrong_where = lambda *wrong: binary(np.isin(np.arange(20), wrong).astype(float))  # noqa: E731
+    assert compare(labels, wrong_where(0, 1), wrong_where(0, 1)) == (0, 0, 1.0)
+    # Only the second has 1 to 6 right, only the first 7: p = 2 * (1 + 7) / 2**7
+    found = compare(labels, wrong_where(0, 1, 2, 3, 4, 5, 6), wrong_where(0, 7))
+    assert found == (1, 6, pytest.approx(2 * (1 + 7) / 2**7))

@@ -28,6 +28,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
+# No numbers: what is one differs between YAML 1.1, which the test writes, and 1.2.
+NAMES = st.text(st.characters(exclude_characters=":0123456789"), max_size=9)
 quick = settings(max_examples=20, derandomize=True, deadline=None, database=None)
 
 
@@ -200,13 +202,13 @@ def test_a_missing_parameter_and_an_empty_one_are_refused_by_their_name(path, lo
 
 
 @quick
-@given(values=st.dictionaries(st.sampled_from(list(DEFAULTS)) | st.text(max_size=9), VALUES))
+@given(values=st.dictionaries(st.sampled_from(list(DEFAULTS)) | NAMES, VALUES))
 def test_every_mistake_gets_a_line(path, values):
     path.write_text(yaml.safe_dump(DEFAULTS | values, allow_unicode=True), encoding="utf-8")
     names = refused(path) or []
     unknown = set(values) - set(DEFAULTS)
     assert len(names) == len(set(names)) >= len(unknown)
-    assert {name for name in names if name.isidentifier()} <= set(values)
+    assert set(names) & set(DEFAULTS) <= set(values)
 
 
 @quick

@@ -41,8 +41,9 @@ def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
 
 def test_metrics_hold_what_others_rely_on(repository):
     read = lambda name: json.loads((repository.folder / "metrics" / name).read_text())  # noqa: E731
-    for name in ("train_head.json", "fine_tune.json"):
-        assert set(read(name)) == {"val_accuracy", "val_loss", "epochs", "trainable_parameters"}
+    of_training = {"val_accuracy", "val_loss", "epochs", "trainable_parameters"}
+    assert set(read("train_head.json")) == of_training
+    assert set(read("fine_tune.json")) == of_training | {"delivered"}
     scores = read("evaluate.json")
     assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
     assert {"accuracy", "loss", "roc_auc"} <= {name.removeprefix("head_") for name in scores}
@@ -72,6 +73,21 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     assert "1e-06" in (repository.folder / "params.yaml").read_text()
     tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
     assert tuned["trainable_parameters"] == TRAINABLE_FROM_120
+    repository.restore()
+
+
+def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repository):
+    output = repository.dvc("exp", "run", "-S", "fine_tune_learning_rate=0.3")
+    read = lambda name: json.loads((repository.folder / "metrics" / name).read_text())  # noqa: E731
+    head, tuned, scores = (read(f"{n}.json") for n in ("train_head", "fine_tune", "evaluate"))
+    models = repository.folder / "models"
+    assert (models / "model.keras").read_bytes() == (models / "head.keras").read_bytes()
+    assert tuned["delivered"] == "head"
+    assert (tuned["val_accuracy"], tuned["val_loss"]) == (head["val_accuracy"], head["val_loss"])
+    assert rows_of(repository.folder / "metrics/history.csv")[1]["val_loss"] != head["val_loss"]
+    assert (scores["accuracy"], scores["loss"]) == (scores["head_accuracy"], scores["head_loss"])
+    assert "fine_tune: the head alone was better (validation accuracy " in output
+    assert "too few pictures" not in output
     repository.restore()
 
 

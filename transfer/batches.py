@@ -15,6 +15,8 @@ class Batches(keras.utils.PyDataset):
 
     With a seed each epoch has its own order, a function of seed and epoch. With `keep`, batches
     stay in memory for the next epoch, up to KEPT_BYTES.
+
+    `error` is what went wrong in a worker, which Keras passes on inside other words.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=WORKERS, max_queue_size=WORKERS + 2)
         self.source, self.labels, self.batch_size = source, labels, batch_size
         self.seed = seed
+        self.error: Exception | None = None
         self.kept, self.free = {}, KEPT_BYTES if keep else 0
         self.start(epoch=1)
 
@@ -40,7 +43,11 @@ class Batches(keras.utils.PyDataset):
         if index in self.kept:
             return self.kept[index]
         places = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        arrays = self.source(places, self.epoch)
+        try:
+            arrays = self.source(places, self.epoch)
+        except Exception as error:
+            self.error = error
+            raise
         batch = arrays if len(arrays) > 1 else arrays[0], self.labels[places]
         size = sum(array.nbytes for array in arrays)
         if size <= self.free:

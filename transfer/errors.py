@@ -1,6 +1,7 @@
 """Errors are for people: one line that says what was expected and received, no traceback."""
 
 import reprlib
+import signal
 import sys
 from collections.abc import Callable
 
@@ -18,7 +19,8 @@ def shown(value: object) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; end with one line and a non-zero exit code where it can't go on."""
+    """Run a program's `main`; end with one line and a non-zero exit code where it can't go on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except UserError as error:
@@ -28,4 +30,4 @@ def run(main: Callable[[], None]) -> None:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(f"error: {error.strerror or error}{where}")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        sys.exit("interrupted; the same command goes on from here")

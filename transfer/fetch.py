@@ -17,10 +17,10 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import fsspec
-import platformdirs
 from tqdm import tqdm
 
 from transfer.errors import UserError, shown
+from transfer.files import cache_folder
 
 MIRROR = "TRANSFER_MIRROR"  # a folder or base URL that is searched before the network
 ATTEMPTS = 4  # one after the other that bring less than a CHUNK each
@@ -40,11 +40,6 @@ def is_url(address: str) -> bool:
 def file_name(url: str) -> str:
     """Return the last part of a URL's path, without a query."""
     return re.split("[?#]", url)[0].rstrip("/").rsplit("/", 1)[-1]
-
-
-def cache_folder() -> Path:
-    """Return the folder of the user's cache that downloads go to."""
-    return platformdirs.user_cache_path("transfer-learning", ensure_exists=True)
 
 
 def in_mirror(name: str) -> Path | None:

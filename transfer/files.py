@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 HEAD_FEATURES = Path("data/head_features")
@@ -41,6 +43,11 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         remove(temporary)
+
+
+def cache_folder() -> Path:
+    """Return the project's folder in the user's cache."""
+    return platformdirs.user_cache_path("transfer-learning", ensure_exists=True)
 
 
 def remove(path: Path) -> None:

@@ -2,14 +2,18 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from transfer.batches import Batches
-from transfer.engine import keras
+from transfer.engine import keras, tf
+from transfer.errors import UserError
 from transfer.features import Features
 from transfer.files import METRICS, write_json
 from transfer.model import count_trainable_parameters
+from transfer.resume import TrainingState
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
 
@@ -44,6 +48,7 @@ def fit(
     seed: int,
     epochs: int,
     first_epoch: int = 1,
+    state: TrainingState | None = None,
 ) -> list[tuple]:
     """Train the trainable layers of `classifier`.
 
@@ -51,32 +56,92 @@ def fit(
         labels: Of the training and of the validation pictures, int [N] each.
         first_epoch: The number of the first epoch, from 1: fine-tuning goes on where the head's
             training ended.
+        state: Where an interrupted run left its own; kept after each epoch.
 
     Returns:
         A row of HISTORY_COLUMNS an epoch.
+
+    Raises:
+        UserError: The loss is no longer a number, the features can't be read, or the memory is too
+            small for a batch.
     """
-    trainer = Trainer(features.live, classifier)
-    loss, accuracy = _loss_and_accuracy(classifier)
-    if any(layer.compute_dtype == "float16" for layer in features.live.layers):
+    trainer = compiled(Trainer(features.live, classifier), classifier, optimizer)
+    batches = Batches(features.train, labels[0], batch_size, seed)
+    validation = Batches(features.val, labels[1], batch_size, keep=True)
+    progress = Progress(trainer, batches, state)
+    if progress.history:
+        print(f"an interrupted run left {len(progress.history)} of {epochs} epochs, which stay")
+    done = first_epoch - 1 + len(progress.history)
+    batches.start(done + 1)  # Keras reads two before the first epoch, for their shapes
+    with errors_of_training(batch_size, batches, validation):
+        trainer.fit(
+            batches,
+            shuffle=False,  # Keras would reorder the batches, with Python's own random numbers
+            callbacks=[progress],
+            validation_data=validation,
+            initial_epoch=done,
+            epochs=first_epoch - 1 + epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    return progress.history
+
+
+def compiled(
+    trainer: Trainer, classifier: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> Trainer:
+    """Compile a trainer with the loss and the accuracy that the classifier's logits ask for."""
+    if any(layer.compute_dtype == "float16" for layer in trainer.live.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    loss, accuracy = _loss_and_accuracy(classifier)
     # XLA makes MobileNetV2's convolutions 20 times slower on a CPU.
     trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
-    batches = Batches(features.train, labels[0], batch_size, seed)
-    batches.start(first_epoch)  # Keras reads two before the first epoch, for their shapes
-    start = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, logs: batches.start(i + 1))
-    log = trainer.fit(
-        batches,
-        shuffle=False,  # Keras would reorder the batches, with Python's own random numbers
-        callbacks=[start],
-        validation_data=Batches(features.val, labels[1], batch_size, keep=True),
-        initial_epoch=first_epoch - 1,
-        epochs=first_epoch - 1 + epochs,
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
-    return [
-        (first_epoch + i, *(round(log[column][i], 6) for column in HISTORY_COLUMNS[1:]))
-        for i in range(epochs)
-    ]
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+@contextmanager
+def errors_of_training(batch_size: int, *batches: Batches) -> Iterator[None]:
+    """Raise what a worker of the batches raised, which Keras and TensorFlow wrap in more words.
+
+    Raises:
+        UserError: The memory is too small.
+    """
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise UserError(
+            f"the memory is too small for batches of {batch_size} pictures; lower batch_size or "
+            "image_size, or raise fine_tune_at"
+        ) from None
+    except Exception as wrapped:
+        raise next((b.error for b in batches if b.error), wrapped) from None
+
+
+class Progress(keras.callbacks.Callback):
+    """Keep the history and the state of a training after each epoch; begin with an earlier run's.
+
+    The random numbers of dropout come from a variable of the trainer, so they go on as well.
+    """
+
+    def __init__(self, trainer: Trainer, batches: Batches, state: TrainingState | None):
+        super().__init__()
+        self.batches, self.state = batches, state
+        self.variables = [*trainer.variables, *trainer.optimizer.variables]
+        self.history = state.restore(self.variables) if state else []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.batches.start(epoch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        scores = [round(float(logs[column]), 6) for column in HISTORY_COLUMNS[1:]]
+        if not np.isfinite(scores).all():
+            raise UserError(
+                f"the loss became {logs['loss']} in epoch {epoch + 1}, validation "
+                f"{logs['val_loss']}: lower the learning rate"
+            )
+        self.history.append((epoch + 1, *scores))
+        if self.state:
+            self.state.save(self.variables, self.history)
 
 
 def _loss_and_accuracy(classifier: keras.Model) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
@@ -87,12 +152,15 @@ def _loss_and_accuracy(classifier: keras.Model) -> tuple[keras.losses.Loss, kera
     return loss, keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
 
-def report(name: str, classifier: keras.Model, history: list[tuple], started: float) -> None:
+def report(
+    name: str, classifier: keras.Model, history: list[tuple], started: float, **more
+) -> None:
     """Write `metrics/{name}.json`; print one line, with the time, which no file may hold.
 
     Args:
         history: From `fit`.
         started: `time.monotonic()` at the start.
+        more: What to write besides, or instead.
     """
     *_, val_accuracy, val_loss = history[-1]
     trainable = count_trainable_parameters(classifier)
@@ -103,7 +171,8 @@ def report(name: str, classifier: keras.Model, history: list[tuple], started: fl
             "val_loss": val_loss,
             "epochs": len(history),
             "trainable_parameters": trainable,
-        },
+        }
+        | more,
     )
     print(
         f"{name}: {len(history)} epochs, {trainable:,} trainable parameters, validation accuracy "

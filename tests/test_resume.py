@@ -1,0 +1,120 @@
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import PROJECT
+from test_training import AUGMENTATION, fit_on, make_classifier, make_split, train
+
+from transfer.dataset import StoredArray
+from transfer.engine import keras
+from transfer.errors import UserError
+from transfer.features import compute_features
+from transfer.model import unfreeze
+from transfer.params import load_params
+from transfer.resume import KEPT_SECONDS, TrainingState
+
+PARAMS = load_params(PROJECT / "params.yaml")
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    """Return the state of a stage that depends on `rate`, a file and a folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data/inner").mkdir(parents=True)
+    for name in ("code.py", "data/inner/1.bin", "other.py"):
+        (tmp_path / name).write_text(name)
+    stage = {"deps": ["code.py", "data"], "params": ["seed", "fine_tune_at"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"fine_tune": stage}}))
+    return TrainingState("fine_tune", PARAMS)
+
+
+def fine_tune(epochs, state=None):
+    """Train with dropout and an optimizer that has a state; return history and all the weights."""
+    classifier = make_classifier()
+    unfreeze(classifier.get_layer("base"), 140)
+    optimizer = keras.optimizers.RMSprop(1e-3)
+    history = train(classifier, make_split(), epochs, optimizer, state=state, first_epoch=3)
+    return history, [weight.tobytes() for weight in classifier.get_weights()]
+
+
+def test_a_run_goes_on_from_its_last_epoch_to_the_same_bytes(state, capsys):
+    undisturbed = fine_tune(4)
+    fine_tune(2, state)
+    assert "an interrupted run" not in capsys.readouterr().out
+    assert fine_tune(4, TrainingState("fine_tune", PARAMS)) == undisturbed
+    assert "an interrupted run left 2 of 4 epochs, which stay" in capsys.readouterr().out
+    assert fine_tune(4, state) == undisturbed  # all epochs done, the outputs not yet written
+    state.remove()
+    assert list(state.path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: b"no zip",
+        lambda content: content[:3000] + bytes([content[3000] ^ 1]) + content[3001:],
+    ],
+)
+def test_a_damaged_state_is_none(state, damage):
+    variable = keras.Variable(np.ones(1000))
+    state.save([variable], [(1, 0.5, 0.5, 0.5, 0.5)])
+    assert state.restore([variable]) == [(1, 0.5, 0.5, 0.5, 0.5)]
+    state.path.write_bytes(damage(state.path.read_bytes()))
+    assert state.restore([variable]) == []
+
+
+def test_no_state_is_unpickled(state):
+    np.savez(state.path, history=np.array([object()], dtype=object))
+    assert state.restore([]) == []
+
+
+@pytest.mark.parametrize("changed", ["code.py", "data/inner/1.bin", "data/inner/new.bin"])
+def test_changed_code_or_data_has_a_state_of_its_own(state, changed):
+    Path(changed).write_text("changed")
+    assert TrainingState("fine_tune", PARAMS).path != state.path
+
+
+def test_only_what_the_stage_reads_makes_a_difference(state):
+    changed = PARAMS.model_copy(update={"fine_tune_at": 60})
+    assert TrainingState("fine_tune", changed).path != state.path
+    same = PARAMS.model_copy(update={"head_epochs": 99})
+    Path("other.py").write_text("changed")
+    assert TrainingState("fine_tune", same).path == state.path
+
+
+def test_states_that_nobody_went_on_with_are_removed_after_a_month(state):
+    for name, age in (("old.npz", KEPT_SECONDS + 60), ("new.npz", KEPT_SECONDS - 60)):
+        (state.path.parent / name).touch()
+        os.utime(state.path.parent / name, (0, time.time() - age))
+    TrainingState("fine_tune", PARAMS)
+    assert [path.name for path in state.path.parent.iterdir()] == ["new.npz"]
+
+
+def test_training_goes_on_where_no_state_can_be_kept(state, capsys):
+    state.path.mkdir()
+    (state.path / "full").touch()
+    assert fine_tune(2, state) == fine_tune(2)
+    assert "warning: an interrupted run could not go on from here: " in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    with pytest.raises(UserError, match="the loss became .* in epoch 1.*lower the learning rate"):
+        train(make_classifier(), make_split(), optimizer=keras.optimizers.SGD(1e38))
+
+
+def test_an_array_that_is_cut_off_is_named(tmp_path):
+    split, classifier = make_split(), make_classifier()
+    path = tmp_path / "images.npy"
+    np.save(path, split.images)
+    path.write_bytes(path.read_bytes()[:-5000])
+    cut = replace(split, images=StoredArray(path))
+    features = compute_features(classifier, cut, split, AUGMENTATION, "float32")
+    with pytest.raises(UserError, match="images.npy is damaged: it ends in row"):
+        fit_on(features, classifier, split, epochs=1)

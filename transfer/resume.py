@@ -1,0 +1,89 @@
+"""The state of a training after each epoch, for a run that was interrupted to go on from."""
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from transfer.engine import FROZEN_ENGINE, keras
+from transfer.files import cache_folder, list_files, sha256
+from transfer.params import Params
+
+LIBRARIES = ("keras", "numpy", "onnxruntime", "opencv-python-headless", "tensorflow", "tf2onnx")
+KEPT_SECONDS = 30 * 24 * 3600  # of a run that nobody went on with
+
+
+class TrainingState:
+    """The variables and the history of a training, in a file of the user's cache.
+
+    Not among the stage's outputs, which DVC removes before it runs a stage, nor in the workspace,
+    which `dvc exp run --temp` has for a while only. The file's name is a hash of all that the
+    result depends on: what dvc.yaml names, the libraries and the engine. So a changed run finds no
+    state to go on from, and an equal one does, wherever it runs.
+    """
+
+    def __init__(self, stage: str, params: Params):
+        folder = cache_folder() / "training"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                old.unlink(missing_ok=True)
+        self.path = folder / f"{stage}-{run_key(stage, params)}.npz"
+
+    def restore(self, variables: list[keras.Variable]) -> list[tuple]:
+        """Give the variables the values that they had; return the history, empty if there is none.
+
+        A damaged file counts as none.
+        """
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                history = [(int(epoch), *scores) for epoch, *scores in saved["history"].tolist()]
+                values = [saved[str(index)] for index in range(len(variables))]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return []
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return history
+
+    def save(self, variables: list[keras.Variable], history: list[tuple]) -> None:
+        """Replace the state, so that it outlives a loss of power; say where it can't be."""
+        arrays = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+        temporary = self.path.with_suffix(f".{os.getpid()}")  # an equal run may be under way
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, history=np.array(history, float), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            print(f"warning: an interrupted run could not go on from here: {error}")
+
+    def remove(self) -> None:
+        """Remove the state of a training whose results are written."""
+        self.path.unlink(missing_ok=True)
+
+
+def run_key(stage: str, params: Params) -> str:
+    """Return a hash of the stage's parameters, code and data, the libraries and the engine."""
+    declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
+    files = [file for dep in declared["deps"] for file in _files(Path(dep))]
+    parts = {
+        "params": {name: getattr(params, name) for name in declared["params"]},
+        "files": {str(file): sha256(file) for file in files},
+        "libraries": {d.name: d.version for d in distributions() if d.name in LIBRARIES},
+        "engine": [FROZEN_ENGINE, os.environ["TF_ENABLE_ONEDNN_OPTS"]],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files(dependency: Path) -> list[Path]:
+    if dependency.is_dir():
+        return [dependency / name for name in list_files(dependency)]
+    return [dependency]
