@@ -126,10 +126,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected `name: value` lines; received {shown(values)}")
     try:
-        return Params.model_validate({str(key): value for key, value in values.items()})
+        return Params.model_validate({_name(key): value for key, value in values.items()})
     except ValidationError as error:
         lines = [f"{path}: {line}" for line in _explain(error.errors())]
         raise UserError("\nerror: ".join(lines)) from None
+
+
+def _name(key: object) -> str:
+    """Return a key as text that UTF-8 can hold: Pydantic says of another one no name."""
+    return str(key).encode(errors="backslashreplace").decode()
 
 
 def _explain_yaml(error: Exception) -> str:
