@@ -88,8 +88,8 @@ def flip(whole: bytes, seed: int) -> bytes:
     return bytes(damaged)
 
 
-def came_otherwise(source: Path, content: str | None, pictures: dict[str, bytes]) -> bool:
-    """Read an archive as the stage does; print what is wrong with the outcome, if anything is."""
+def came_otherwise(source: Path, content: str | None, pictures: dict[str, bytes]) -> int:
+    """Read an archive as the stage does; print what came and return 1 if it should not have."""
     old = {"old/1.jpg": b"old"}
     with tempfile.TemporaryDirectory(dir=source.parent) as name:
         raw = Path(name) / "raw"
@@ -103,9 +103,10 @@ def came_otherwise(source: Path, content: str | None, pictures: dict[str, bytes]
         except Exception as error:  # any other is what this looks for
             expected, said = None, repr(error)
         right = read(Path(name)) == {f"raw/{path}": data for path, data in (expected or {}).items()}
-        if not right or not said.isprintable():
+        wrong = not right or not said.isprintable()
+        if wrong:
             print(f"{source.name}: {said}", file=sys.stderr)
-        return not right or not said.isprintable()
+        return int(wrong)
 
 
 def zeros_in_a_zip(path: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import yaml
@@ -39,7 +39,7 @@ FILLER = "filler"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="download and split, two sizes each")
+    parser.add_argument("--short", action="store_true", help="the stage split alone, two sizes")
     short = parser.parse_args().short
     if os.geteuid() and not os.environ.get("MAY_MOUNT"):
         os.environ["MAY_MOUNT"] = "1"
@@ -56,11 +56,18 @@ def main() -> None:
             done = run(stage, folder)
             if done.returncode:
                 sys.exit(f"error: {stage} failed with room enough: {done.stderr}")
+            if short and stage != "split":
+                continue
             size = written(stage, folder)
-            left = (0, size // 2) if short else (0, PAGE, size // 4, size // 2, size - size // 16)
-            wrong = sum(comes_otherwise(stage, folder, room) for room in left)
-            rows.append((f"{stage}: disk full", len(left), SAID, wrong))
-            rows.append((f"{stage}: read-only", 1, SAID, comes_otherwise(stage, folder, None)))
+            some = (0, size // 2)
+            rooms = some if short else (*some, PAGE, size // 4, size - size // 16)
+            rooms = {room // PAGE * PAGE for room in rooms}
+            wrong = sum(
+                comes_otherwise(stage, folder, filled(folder, room)) for room in sorted(rooms)
+            )
+            rows.append((f"{stage}: disk full", len(rooms), SAID, wrong))
+            wrong = comes_otherwise(stage, folder, read_only(folder))
+            rows.append((f"{stage}: folders read-only", 1, SAID, wrong))
     record("disk", rows)
 
 
@@ -103,25 +110,19 @@ def written(stage: str, folder: Path) -> int:
     )
 
 
-def comes_otherwise(stage: str, folder: Path, room: int | None) -> bool:
-    """Run a stage with so many bytes left, or none to write to at all; print what is wrong."""
+def comes_otherwise(stage: str, folder: Path, trouble: AbstractContextManager[str]) -> int:
+    """Run a stage in trouble; print what came and return 1 if something of it is wrong."""
     before = contents(folder)
-    if room is None:
-        remount(folder, "ro")
-    else:
-        fill(folder / FILLER, room)
-    try:
+    with trouble as name:
         done = run(stage, folder)
-    finally:
-        remount(folder, "rw")
-        (folder / FILLER).unlink(missing_ok=True)
     after, lines = contents(folder), done.stderr.splitlines()
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-    told = len(lines) == 1 and lines[0].startswith("error: ") if done.returncode else not lines
-    print(f"{stage}, {room} bytes left: {done.returncode} {' | '.join(lines[-3:])}", flush=True)
+    one_line = len(lines) == 1 and lines[0].startswith("error: ")
+    told = done.returncode == 1 and one_line or done.returncode == 0 and not lines
+    print(f"{stage}, {name}: {' | '.join(lines[-3:]) or done.stdout.strip()}", flush=True)
     if changed or not told:
-        print(f"OTHERWISE: changed {sorted(changed)}; {done.stderr}", file=sys.stderr)
-    return bool(changed) or not told
+        print(f"OTHERWISE: {done.returncode}, changed {sorted(changed)}; {done.stderr}", flush=True)
+    return int(bool(changed) or not told)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -129,19 +130,33 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         name: sha256(folder / name)
         for name in list_files(folder)
-        if not name.startswith(("cache/", "tmp/", ".stage.lock")) and "__pycache__" not in name
+        if not name.startswith(("cache/", "tmp/", ".stage.lock", FILLER))
+        and "__pycache__" not in name
     }
 
 
-def fill(filler: Path, room: int) -> None:
-    """Write a file until only `room` bytes are left on its disk."""
-    free = os.statvfs(filler.parent)
+@contextmanager
+def filled(folder: Path, room: int) -> Iterator[str]:
+    """Leave only so many bytes on the disk."""
+    filler, disk = folder / FILLER, os.statvfs(folder)
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - room)
+        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - room)
+    yield f"{room:,} bytes left"
+    filler.unlink()
 
 
-def remount(folder: Path, how: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{how}", str(folder.parent)], check=True)
+@contextmanager
+def read_only(folder: Path) -> Iterator[str]:
+    """Let nothing be written to the folders with outputs."""
+    tops = [
+        folder / name for name in ("data", "models", "metrics", "plots") if (folder / name).exists()
+    ]
+    for top in tops:
+        subprocess.run(["mount", "--bind", top, top], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", top], check=True)
+    yield "folders read-only"
+    for top in tops:
+        subprocess.run(["umount", top], check=True)
 
 
 if __name__ == "__main__":
