@@ -38,7 +38,13 @@ def test_mistakes_of_the_code_keep_their_traceback():
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("a\nb", "'a\\nb'"), (1e-6, "1e-06"), (None, "None"), ([1, [2, [3]]], "[1, [2, [...]]]")],
+    [
+        ("a\nb", "'a\\nb'"),
+        ("x" * 150, repr("x" * 150)),
+        (1e-6, "1e-06"),
+        (None, "None"),
+        ([1, [2, [3]]], "[1, [2, [...]]]"),
+    ],
 )
 def test_values_are_shown_on_a_line(value, expected):
     assert shown(value) == expected
