@@ -14,7 +14,7 @@ from transfer.files import (
     SPLIT,
     write_csv,
 )
-from transfer.model import build_base, build_classifier, save_model
+from transfer.model import build_base, build_classifier, load_base, save_model
 from transfer.params import load_params
 from transfer.resume import TrainingState
 from transfer.stage import run
@@ -27,7 +27,7 @@ def main() -> None:
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(image_size=train.images.shape[1])
     params.check_layers([layer.name for layer in base.layers])  # not after hours of training
-    base.load_weights(BASE_WEIGHTS)
+    load_base(base, BASE_WEIGHTS)
     classifier = build_classifier(base, len(train.class_names), params.dropout, params.seed)
     if params.views:
         features = load_features(

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from transfer.engine import keras
+from transfer.errors import UserError, one_line
 from transfer.files import replacing
 
 CHANNELS = 3
@@ -49,6 +50,22 @@ def build_classifier(base: keras.Model, classes: int, dropout: float, seed: int)
     return keras.Model(inputs, outputs, name="classifier")
 
 
+def load_base(base: keras.Model, path: Path) -> None:
+    """Load a weights file of Keras (.h5 of Keras 2, .weights.h5 of Keras 3) into `base`.
+
+    Raises:
+        UserError: It is damaged or holds the weights of another model.
+    """
+    try:
+        base.load_weights(path)
+    except Exception as error:  # each damage raises something else
+        raise UserError(
+            f"{path} doesn't hold the weights of MobileNetV2 without its top, or is damaged: "
+            f"{one_line(error)}; set base_weights to another file, or if it is the pipeline's own, "
+            "dvc repro makes it again"
+        ) from None
+
+
 def unfreeze(base: keras.Model, index: int) -> None:
     """Make the layers from `index` up trainable, and those below not."""
     base.trainable = True
@@ -85,5 +102,15 @@ def _without_date_and_addresses(saved: zipfile.ZipFile, name: str) -> bytes:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a model that `save_model` wrote, in Keras' safe mode, not compiled."""
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    """Load a model that `save_model` wrote, in Keras' safe mode, not compiled.
+
+    Raises:
+        UserError: The file is damaged, or would run code of its own, such as a Lambda layer's.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
+    except Exception as error:  # each damage raises something else
+        raise UserError(
+            f"{path} is damaged or no model of this pipeline: {one_line(error)}; "
+            "dvc repro makes it again"
+        ) from None
