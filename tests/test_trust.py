@@ -170,6 +170,8 @@ def test_no_stage_unpickles_and_the_first_says_what_would_pin_its_pictures(
     values |= SMALL | {"data_url": str(small_archive), "fine_tune_at": 150}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    for part in ("stages", "transfer"):
+        shutil.copytree(PROJECT / part, tmp_path / part)
     done = subprocess.run(
         [sys.executable, "-c", AUDIT, *STAGES],
         cwd=tmp_path,
