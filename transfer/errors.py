@@ -14,6 +14,11 @@ def one_line(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
+def printable(text: str) -> str:
+    r"""Return a line that loses nothing: line breaks and what else doesn't print as escapes: \n."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's `main`; end with one line and a non-zero exit code where it can't go on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
