@@ -14,7 +14,9 @@ from transfer.files import read_csv
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 REJECTED = "rejected.csv"
+NEAR_DUPLICATES = "near_duplicates.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
+NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 # From places in a split, int [B], and an epoch to arrays [B, …].
 Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 

@@ -33,6 +33,7 @@ class Params(BaseModel):
     crop_to_aspect_ratio: bool
     val_fraction: Fraction
     test_fraction: Fraction
+    max_rejected: Annotated[float, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
     batch_size: Annotated[int, Field(ge=1)]
