@@ -18,7 +18,7 @@ def failing(error):
         (UserError("what to do"), "error: what to do"),
         (OSError(errno.ENOSPC, "No space left", "a.npy"), "error: No space left: a.npy"),
         (OSError("odd"), "error: odd"),
-        (KeyboardInterrupt(), "interrupted"),
+        (KeyboardInterrupt(), "interrupted; the same command goes on from here"),
     ],
 )
 def test_errors_for_people_are_one_line(error, line):
