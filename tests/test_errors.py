@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from transfer.errors import UserError, printable, run
+from transfer.errors import UserError, printable, run, shown
 
 
 def failing(error):
@@ -16,8 +16,12 @@ def failing(error):
     ("error", "line"),
     [
         (UserError("what to do"), "error: what to do"),
-        (OSError(errno.ENOSPC, "No space left", "a.npy"), "error: No space left: a.npy"),
-        (OSError("odd"), "error: odd"),
+        (
+            OSError(errno.ENOSPC, "No space left", "a.npy"),
+            "error: No space left: a.npy; make room and run it again",
+        ),
+        (OSError(errno.EACCES, "Denied", "a.npy"), "error: Denied: a.npy"),
+        (OSError("odd\n, as HDF5's"), "error: odd , as HDF5's"),
         (KeyboardInterrupt(), "interrupted; the same command goes on from here"),
     ],
 )
@@ -42,3 +46,17 @@ def test_mistakes_of_the_code_keep_their_traceback():
 )
 def test_printable(text, expected):
     assert printable(text) == printable(printable(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("a\nb", "'a\\nb'"), (1e-6, "1e-06"), (None, "None"), ([1, [2, [3]]], "[1, [2, [...]]]")],
+)
+def test_values_are_shown_on_a_line(value, expected):
+    assert shown(value) == expected
+
+
+@pytest.mark.parametrize("value", ["x" * 10**6, list(range(10**6)), 10**4000, {"a": "y" * 10**6}])
+def test_large_values_are_cut(value):
+    assert len(shown(value)) < 300
+    assert "..." in shown(value)
