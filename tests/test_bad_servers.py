@@ -56,6 +56,12 @@ def test_a_connection_cut_at_every_place_is_resumed_as_long_as_something_comes(m
     assert starts == [None, *(f"bytes={start}-" for start in range(300_000, 3_000_000, 300_000))]
 
 
+def test_a_slow_connection_is_no_lost_one():
+    with web(drip(CONTENT, pause=0.05, step=200_000)) as server:  # 0.7 s in all
+        assert fetch.fetch(server.url).read_bytes() == CONTENT
+    assert len(server.asked) == 1
+
+
 def test_crumbs_are_not_taken_for_ever():
     with web(resume(CONTENT, cut=10)) as server:
         refuse(server, " can't be fetched after 4 attempts: .* ended after 40 of 3000000", 4)

@@ -123,6 +123,11 @@ def test_a_bomb_where_nothing_is_copied_is_refused(tmp_path, target, monkeypatch
     refuse(tmp_path / "a.tar.bz2", "unpacks to over 1,048,576 bytes", target)
 
 
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, target):
+    source = write_headers(tmp_path / "a.tar", member("stray.bin", size=1 << 40))
+    refuse(source, r"unpacks to over 1,073,741,824 bytes", target)
+
+
 def test_a_bomb_in_a_header_is_refused(tmp_path, target):
     bomb = member("x", tarfile.GNUTYPE_LONGNAME, size=1 << 21)
     source = write_headers(tmp_path / "a.tar", bomb)

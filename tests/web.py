@@ -85,14 +85,14 @@ def resume(body: bytes, cut: int | None = None, says: int | None = None) -> Answ
     return answer
 
 
-def drip(body: bytes, pause: float) -> Answer:
-    """Send a byte now and then."""
+def drip(body: bytes, pause: float, step: int = 1) -> Answer:
+    """Send a byte now and then, or so many."""
 
     def answer(handler):
-        send(body[:1], claimed=len(body))(handler)
-        for i in range(1, len(body)):
+        send(body[:step], claimed=len(body))(handler)
+        for i in range(step, len(body), step):
             time.sleep(pause)
-            handler.wfile.write(body[i : i + 1])
+            handler.wfile.write(body[i : i + step])
 
     return answer
 

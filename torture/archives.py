@@ -15,7 +15,6 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ FORMATS = {"zip": "zip", "tar": "tar", "tar.gz": "gztar", "tar.bz2": "bztar", "t
 SAID = "the right pictures, or one line and the old ones"
 REFUSED = "one line and the old pictures"
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how all begin
+CLASSES = ("cats", "dogs")
 GB = 1_000_000_000
 
 
@@ -60,7 +60,7 @@ def main() -> None:
 def write_pictures(folder: Path) -> dict[str, bytes]:
     """Write 40 files in two classes, some small, some large, and return them."""
     rng = np.random.default_rng(0)
-    for label in ("cats", "dogs"):
+    for label in CLASSES:
         (folder / label).mkdir(parents=True)
         for i in range(20):
             (folder / label / f"{i}.jpg").write_bytes(JPEG + rng.bytes(100 * 2 ** (i % 8)))
@@ -112,7 +112,7 @@ def came_otherwise(source: Path, content: str | None, pictures: dict[str, bytes]
 def zeros_in_a_zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for i in range(2):
-            with archive.open(f"cats/{i}.jpg", "w") as member:
+            with archive.open(f"{CLASSES[i]}/{i}.jpg", "w") as member:
                 for _ in range(1000):
                     member.write(bytes(GB // 1000))
 
@@ -133,22 +133,13 @@ def stray_zeros(path: Path) -> None:
     path.write_bytes(bz2.compress(header.tobuf(tarfile.GNU_FORMAT)) + 20 * zeros)
 
 
-def a_million_files(write: Callable[[Path, Iterator[str]], None]) -> Callable[[Path], None]:
-    return lambda path: write(path, (f"cats/{i}.png" for i in range(1_000_000)))
-
-
-def tar_of_empty_files(path: Path, names: Iterator[str]) -> None:
+def a_million_empty_files(path: Path) -> None:
     compressor = bz2.BZ2Compressor()
     with path.open("wb") as file:
-        for name in names:
-            file.write(compressor.compress(tarfile.TarInfo(name).tobuf()))
+        for i in range(1_000_000):
+            header = tarfile.TarInfo(f"{CLASSES[i % 2]}/{i}.png")
+            file.write(compressor.compress(header.tobuf()))
         file.write(compressor.compress(bytes(1024)) + compressor.flush())
-
-
-def zip_of_empty_files(path: Path, names: Iterator[str]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in names:
-            archive.writestr(name, b"")
 
 
 def nested_headers(path: Path) -> None:
@@ -173,8 +164,7 @@ BOMBS = {
     "zip of 2 GB of zeros": zeros_in_a_zip,
     "zip that names one file a hundred times": zip_of_one_overlapping_file,
     "tar.bz2 of 20 GB of zeros beside no pictures": stray_zeros,
-    "tar.bz2 of a million empty files": a_million_files(tar_of_empty_files),
-    "zip of a million empty files": a_million_files(zip_of_empty_files),
+    "tar.bz2 of a million empty files": a_million_empty_files,
     "tar.bz2 of a million headers of one file": nested_headers,
     "zip in a zip in a zip …": quine,
 }

@@ -162,7 +162,7 @@ def _download(url: str, part: Path) -> None:
             local.write(chunk)
             bar.update(len(chunk))
             if time.monotonic() - since > SILENCE_SECONDS:
-                if bar.n - counted < SLOWEST * SILENCE_SECONDS:
+                if local.tell() - counted < SLOWEST * SILENCE_SECONDS:
                     raise ConnectionError(f"under {SLOWEST} bytes a second came")
                 counted, since = local.tell(), time.monotonic()
     if size is not None and _size(part) != size:
