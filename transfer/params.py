@@ -24,6 +24,7 @@ class Params(BaseModel):
 
     data_url: Annotated[str, Field(min_length=1)]
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    backbone: Annotated[str, Field(min_length=1)]
     base_weights: Annotated[str, Field(min_length=1)]
 
     image_size: Annotated[int, Field(ge=32, le=1024)]
