@@ -69,7 +69,8 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
             return keras.layers.Identity(name=layer.name, dtype=precision)
         if getattr(layer, "weights", None):
             return InInferenceMode(layer)
-        return layer.__class__.from_config(layer.get_config() | {"dtype": precision})
+        typed = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # not additions
+        return layer.__class__.from_config(layer.get_config() | typed)
 
     def call(layer, *inputs, mask=None, training=None, **arguments):
         return layer(*inputs, **arguments)
