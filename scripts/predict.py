@@ -60,7 +60,7 @@ def main() -> None:
     # On a terminal the lines themselves show how far it is.
     with tqdm(total=len(sources), unit=" pictures", disable=sys.stdout.isatty() or None) as bar:
         predictions = map_in_threads(predict, batches, 2 * CORES)
-        arguments.write(readable(predictions, bar, failed), served.classes)
+        arguments.write(readable(predictions, bar, failed), served.description.classes)
     if failed:
         raise UserError(f"{len(failed)} of {len(sources)} pictures could not be read")
 

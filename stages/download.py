@@ -3,7 +3,7 @@
 from transfer.backbones import build_base
 from transfer.files import BASE_WEIGHTS, RAW, list_files
 from transfer.params import load_params
-from transfer.sources import check_source, get_pictures
+from transfer.sources import KNOWN_CONTENT, check_source, content_sha256, get_pictures
 from transfer.splits import label_pictures
 from transfer.stage import run
 from transfer.weights import check_base_weights, load_base_weights, save_base_weights
@@ -29,6 +29,8 @@ def main() -> None:
         f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
         f"weights of {params.backbone}: {params.base_weights}"
     )
+    if not params.data_sha256 and params.data_url not in {"sample", *KNOWN_CONTENT}:
+        print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these pictures")
 
 
 if __name__ == "__main__":

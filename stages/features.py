@@ -32,11 +32,11 @@ def store(params: Params, head: Path, fine_tune: Path) -> None:
     # TensorFlow takes seconds to load, and by default there is nothing to do.
     from transfer.backbones import build_base
     from transfer.features import write_features
-    from transfer.model import build_classifier
+    from transfer.model import build_classifier, load_base
 
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
-    base.load_weights(BASE_WEIGHTS)
+    load_base(base, BASE_WEIGHTS)
     write_features(
         # Its head has no part in them.
         build_classifier(base, params.backbone, len(train.class_names), dropout=0, seed=0),

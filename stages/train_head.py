@@ -15,7 +15,7 @@ from transfer.files import (
     SPLIT,
     write_csv,
 )
-from transfer.model import build_classifier, save_model
+from transfer.model import Description, build_classifier, load_base, save_model
 from transfer.params import load_params
 from transfer.resume import TrainingState
 from transfer.stage import run
@@ -28,7 +28,7 @@ def main() -> None:
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
     params.check_layers([layer.name for layer in base.layers])  # not after hours of training
-    base.load_weights(BASE_WEIGHTS)
+    load_base(base, BASE_WEIGHTS)
     classes = len(train.class_names)
     classifier = build_classifier(base, params.backbone, classes, params.dropout, params.seed)
     if params.views:
@@ -49,7 +49,8 @@ def main() -> None:
         params.head_epochs,
         state=state,
     )
-    save_model(classifier, HEAD_MODEL)
+    description = Description(train.class_names, params.crop_to_aspect_ratio)
+    save_model(classifier, HEAD_MODEL, description)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
     report("train_head", classifier, history, started)
     state.remove()

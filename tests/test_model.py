@@ -9,9 +9,11 @@ import pytest
 from transfer.backbones import build_base
 from transfer.engine import keras
 from transfer.model import (
+    Description,
     build_classifier,
     count_trainable_parameters,
     load_model,
+    read_description,
     save_model,
     unfreeze,
 )
@@ -76,7 +78,9 @@ def test_saved_model_predicts_the_same(tmp_path):
     classifier = classifier_on(build_base("MobileNetV2", 32))
     unfreeze(classifier.get_layer("base"), 100)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    save_model(classifier, tmp_path / "model.keras")
+    description = Description(["cats", "dogs"], crop_to_aspect_ratio=False)
+    save_model(classifier, tmp_path / "model.keras", description)
+    assert read_description(tmp_path / "model.keras") == description
     loaded = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(pixels), classifier(pixels))
     assert len(loaded.trainable_variables) == 56
@@ -87,11 +91,11 @@ def test_saved_models_bytes_are_the_same_in_another_process(tmp_path):
     program = (
         "import sys; from pathlib import Path; from transfer.engine import keras\n"
         "from transfer.backbones import build_base\n"
-        "from transfer.model import build_classifier, save_model\n"
+        "from transfer.model import Description, build_classifier, save_model\n"
         "base = build_base('MobileNetV2', 32)\n"
         "base.set_weights([w * 0 + i for i, w in enumerate(base.get_weights())])\n"
         "model = build_classifier(base, 'MobileNetV2', 3, 0.2, 0)\n"
-        "save_model(model, Path(sys.argv[1]))"
+        "save_model(model, Path(sys.argv[1]), Description(list('abc'), True))"
     )
     files = [tmp_path / "a.keras", tmp_path / "b.keras"]
     for file in files:

@@ -8,7 +8,7 @@ from transfer.backbones import build_base
 from transfer.dataset import Split
 from transfer.engine import keras
 from transfer.features import Features, compute_features, load_features, write_features
-from transfer.model import build_classifier, load_model, save_model, unfreeze
+from transfer.model import Description, build_classifier, load_model, save_model, unfreeze
 from transfer.prediction import predict
 from transfer.training import HISTORY_COLUMNS, fit
 
@@ -175,7 +175,7 @@ def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
         not np.array_equal(*pair) for pair in zip(before, base.get_weights(), strict=True)
     )
     assert changed > 4
-    save_model(classifier, tmp_path / "model.keras")
+    save_model(classifier, tmp_path / "model.keras", Description(["a", "b"], True))
     loaded = load_model(tmp_path / "model.keras")
     assert {weight.dtype for weight in loaded.get_layer("base").weights} == {"float32"}
     assert {layer.compute_dtype for layer in loaded.get_layer("base").layers} == {"float32"}

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
 
-from transfer.errors import UserError
+from transfer.errors import UserError, one_line
 from transfer.files import read_csv
 
 IMAGES = "images.npy"
@@ -21,14 +22,29 @@ Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 class StoredArray:
     """A .npy file whose rows are read when they are asked for.
 
-    Not a memory map, whose pages count as the process' memory for as long as there is some.
+    Not a memory map, whose pages count as the process' memory for as long as there is some; nor
+    np.load, which can be told to unpickle.
     """
 
     def __init__(self, path: Path):
+        """Read the header.
+
+        Raises:
+            UserError: The file is none that `write_array_header` or `np.save` began, or holds
+                pickled objects.
+        """
         self.path = path
         with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(file)
+            try:
+                version = np.lib.format.read_magic(file)
+                self.shape, is_fortran, self.dtype = np.lib.format.read_array_header_1_0(file)
+                if version != (1, 0) or is_fortran or self.dtype.hasobject or not self.shape:
+                    raise ValueError(f"version {version}, {self.dtype} {list(self.shape)}")
+            except (ValueError, SyntaxError, TokenError) as error:
+                raise UserError(
+                    f"{path} is damaged or not the file it should be: expected rows of numbers as "
+                    f"NumPy saves them, received {one_line(error)}; dvc repro makes it again"
+                ) from None
             self.start = file.tell()
 
     def __len__(self) -> int:

@@ -9,6 +9,11 @@ class UserError(Exception):
     """A mistake that a person can mend. The message is one line and says how to go on."""
 
 
+def one_line(error: Exception) -> str:
+    """Return what a library's error says, or its name: one line of at most 200 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's `main`; end with one line and a non-zero exit code where it can't go on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,12 +5,16 @@ import json
 import re
 import zipfile
 from collections import defaultdict
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
 from transfer.backbones import build_preprocessing
 from transfer.engine import keras
+from transfer.errors import UserError, one_line
 from transfer.files import replacing
+
+METADATA = "metadata.json"  # of Keras, which reads no more of it than its version
 
 
 def build_classifier(
@@ -39,6 +43,22 @@ def build_classifier(
     return keras.Model(inputs, outputs, name="classifier")
 
 
+def load_base(base: keras.Model, path: Path) -> None:
+    """Load a weights file of Keras (.h5 of Keras 2, .weights.h5 of Keras 3) into `base`.
+
+    Raises:
+        UserError: It is damaged or holds the weights of another model.
+    """
+    try:
+        base.load_weights(path)
+    except Exception as error:  # each damage raises something else
+        raise UserError(
+            f"{path} doesn't hold the weights of the backbone without its top, or is damaged: "
+            f"{one_line(error)}; set base_weights to another file, or if it is the pipeline's own, "
+            "dvc repro makes it again"
+        ) from None
+
+
 def unfreeze(base: keras.Model, index: int) -> None:
     """Make the layers from `index` up trainable, and those below not."""
     base.trainable = True
@@ -51,21 +71,30 @@ def count_trainable_parameters(model: keras.Model) -> int:
     return sum(int(variable.value.shape.num_elements()) for variable in model.trainable_variables)
 
 
-def save_model(model: keras.Model, path: Path) -> None:
+@dataclass(frozen=True)
+class Description:
+    """What a model's user has to know of it; it is inside the model's file."""
+
+    classes: list[str]
+    crop_to_aspect_ratio: bool
+
+
+def save_model(model: keras.Model, path: Path, description: Description) -> None:
     """Save `model` as a .keras file; equal models give equal bytes, which Keras' own don't."""
     with replacing(path) as temporary:
         model.save(temporary)
         entries = io.BytesIO(temporary.read_bytes())
         with zipfile.ZipFile(entries) as saved, zipfile.ZipFile(temporary, "w") as stable:
             for name in sorted(saved.namelist()):  # ZipInfo's date is fixed
-                stable.writestr(zipfile.ZipInfo(name), _without_date_and_addresses(saved, name))
+                content = _stable(name, saved.read(name), asdict(description))
+                stable.writestr(zipfile.ZipInfo(name), content)
 
 
-def _without_date_and_addresses(saved: zipfile.ZipFile, name: str) -> bytes:
+def _stable(name: str, content: bytes, description: dict) -> bytes:
     """Drop Keras' date of saving; number shared objects, which it tells by their addresses."""
-    content = saved.read(name)
-    if name == "metadata.json":
-        return json.dumps(json.loads(content) | {"date_saved": ""}).encode()
+    if name == METADATA:
+        metadata = json.loads(content) | {"date_saved": "", "description": description}
+        return json.dumps(metadata).encode()
     if name == "config.json":
         numbers = defaultdict(count(1).__next__)
         return re.sub(
@@ -74,6 +103,29 @@ def _without_date_and_addresses(saved: zipfile.ZipFile, name: str) -> bytes:
     return content
 
 
+def read_description(path: Path) -> Description:
+    """Read what `save_model` wrote besides the model.
+
+    Raises:
+        UserError: It is none of this pipeline's models.
+    """
+    try:
+        with zipfile.ZipFile(path) as saved:
+            return Description(**json.loads(saved.read(METADATA))["description"])
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        raise UserError(f"{path} is no model of this pipeline; dvc repro makes one") from None
+
+
 def load_model(path: Path) -> keras.Model:
-    """Load a model that `save_model` wrote, in Keras' safe mode, not compiled."""
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    """Load a model that `save_model` wrote, in Keras' safe mode, not compiled.
+
+    Raises:
+        UserError: The file is damaged, or would run code of its own, such as a Lambda layer's.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
+    except Exception as error:  # each damage raises something else
+        raise UserError(
+            f"{path} is damaged or no model of this pipeline: {one_line(error)}; "
+            "dvc repro makes it again"
+        ) from None

@@ -45,7 +45,7 @@ class TrainingState:
         A damaged file counts as none.
         """
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:  # noqa: TID251
                 history = [(int(epoch), *scores) for epoch, *scores in saved["history"].tolist()]
                 values = [saved[str(index)] for index in range(len(variables))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

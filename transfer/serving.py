@@ -9,21 +9,20 @@ import numpy as np
 from transfer.engine import keras
 from transfer.features import extract_from_pixels, pooled_base
 from transfer.images import read_picture
-from transfer.model import load_model, read_description
+from transfer.model import Description, load_model, read_description
 from transfer.prediction import probabilities_of
 
 
 @dataclass(frozen=True)
 class Served:
-    """A classifier, the names of its classes and how it wants its pictures.
+    """A classifier, the names of its classes among its description.
 
     predict: From uint8 pixels [N, H, W, 3] to probabilities, float32 [N, C]; far faster than
         Keras on a CPU, and the same to 1e-4.
     """
 
     classifier: keras.Model
-    classes: list[str]
-    crop_to_aspect_ratio: bool
+    description: Description
     predict: Callable[[np.ndarray], np.ndarray]
 
     def read(self, path: Path) -> np.ndarray:
@@ -33,7 +32,7 @@ class Served:
             Exception: Whatever Pillow raises for bytes that it can't decode.
         """
         size = self.classifier.input_shape[1]
-        return read_picture(path, size, self.crop_to_aspect_ratio)[0]
+        return read_picture(path, size, self.description.crop_to_aspect_ratio)[0]
 
 
 def serve(path: Path) -> Served:
@@ -43,12 +42,7 @@ def serve(path: Path) -> Served:
         UserError: There is none, or it is none of this pipeline's.
     """
     classifier, description = load_model(path), read_description(path)
-    return Served(
-        classifier,
-        description["classes"],
-        description["crop_to_aspect_ratio"],
-        compile_classifier(classifier),
-    )
+    return Served(classifier, description, compile_classifier(classifier))
 
 
 def compile_classifier(classifier: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

