@@ -87,7 +87,8 @@ def load_as_keras_does(base: keras.Model, backbone: str) -> None:
     # Keras' own knows no mirror and resumes nothing.
     kept, file_utils.get_file = file_utils.get_file, get_file
     try:
-        model = getattr(keras.applications, backbone)(include_top=False, weights="imagenet")
+        build = getattr(keras.applications, backbone)
+        model = build(include_top=False, weights="imagenet", input_shape=base.input_shape[1:])
     except ValueError as error:
         raise UserError(f"base_weights: {' '.join(str(error).split())[:200]}") from None
     finally:
