@@ -10,7 +10,7 @@ DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
-TORTURE := archives disk kills pictures
+TORTURE := archives disk kills pictures trust
 
 .PHONY: help install lock audit demo run sweep test lint repeat torture bench bench-quick
 .DEFAULT_GOAL := help

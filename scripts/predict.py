@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 from PIL import Image
@@ -111,7 +112,10 @@ def attempt(read: Callable, name: str, content: bytes) -> np.ndarray | str:
     """Return a picture's pixels, or why they can't be had."""
     try:
         if name == STANDARD_INPUT:
-            return read(io.BytesIO(content))
+            with NamedTemporaryFile() as file:
+                file.write(content)
+                file.flush()
+                return read(Path(file.name))
         if not fetch.is_url(name):
             return read(Path(name))
         path = fetch.fetch(name)

@@ -1,5 +1,7 @@
 """Score the head and the fine-tuned model on pictures that the training never saw."""
 
+import io
+
 import numpy as np
 
 from transfer.dataset import load_split
@@ -32,8 +34,10 @@ def main() -> None:
     of_head, of_model = scores(test.labels, head), scores(test.labels, model)
     only_head, only_model, p_value = compare(test.labels, head, model)
 
+    array = io.BytesIO()
+    np.save(array, np.stack([head, model]))
     with replacing(PROBABILITIES) as temporary:
-        np.save(temporary, np.stack([head, model]))
+        temporary.write_bytes(array.getvalue())  # np.save does not say why it can't write
     write_json(
         METRICS / "evaluate.json",
         {name: of_model[name] for name in COMPARED}

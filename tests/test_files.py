@@ -1,8 +1,11 @@
+import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
-from transfer.files import list_files, read_csv, replacing, sha256, write_csv, write_json
+from transfer.files import is_plain, list_files, read_csv, replacing, sha256, write_csv, write_json
 
 
 def test_replacing_renames_on_success(tmp_path):
@@ -72,3 +75,38 @@ def test_replacing_a_link_keeps_the_folder_that_it_names(tmp_path):
         temporary.mkdir()
         (temporary / "new").touch()
     assert list_files(tmp_path) == ["big/kept", "raw/new"]
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path):
+    (tmp_path / "a.csv").write_text("old")
+    # A limit on a file's size stands in for the disk's.
+    code = f"""
+import resource
+from pathlib import Path
+from transfer import errors, files
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+path = Path({str(tmp_path / "a.csv")!r})
+errors.run(lambda: files.write_csv(path, ("a",), [["x" * 100]] * 100))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    line = f"error: File too large: {tmp_path / 'a.csv'}; make room and run it again\n"
+    assert (done.returncode, done.stderr) == (1, line)
+    assert (tmp_path / "a.csv").read_text() == "old"
+    assert list_files(tmp_path) == ["a.csv"]
+
+
+def test_errors_that_have_a_name_keep_it(tmp_path):
+    for name, expected in (("b", "b"), (None, str(tmp_path / "a"))):
+        with pytest.raises(OSError) as caught, replacing(tmp_path / "a"):
+            raise OSError(errno.EIO, "Input/output error", name)
+        assert caught.value.filename == expected
+
+
+@pytest.mark.parametrize("name", ["Kätzchen 猫.jpg", "a\u00a0b", "a,b;'\"$"])
+def test_names_in_any_language_are_plain(name):
+    assert is_plain(name)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "a\x1b", "a\x7f", "a\udce4"])
+def test_control_characters_and_bytes_that_are_no_text_are_not_plain(name):
+    assert not is_plain(name)

@@ -1,13 +1,36 @@
 import math
+import re
+import time
 
 import pytest
 import yaml
 from conftest import PROJECT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from transfer.errors import UserError
-from transfer.params import Params, layer_index, load_params
+from transfer.params import MAX_BYTES, Params, layer_index, load_params
 
-DEFAULTS = yaml.safe_load((PROJECT / "params.yaml").read_text())
+TEXT = (PROJECT / "params.yaml").read_text()
+DEFAULTS = yaml.safe_load(TEXT)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([0, 1, 32, 2**31, 10**400, -(10**400), "160", "1e-3", "0x10", "", " ", "\0"]),
+    st.floats(),
+    st.text(max_size=20),
+    st.dates(),
+    st.binary(max_size=5),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+# No numbers: what is one differs between YAML 1.1, which the test writes, and 1.2.
+NAMES = st.text(st.characters(exclude_characters=":0123456789"), max_size=9)
+quick = settings(max_examples=20, derandomize=True, deadline=None, database=None)
 
 
 @pytest.fixture
@@ -56,6 +79,8 @@ def test_a_layer_is_an_index_or_a_name(load, name, value):
         ("head_epochs", True, "a valid integer"),
         ("test_fraction", 1.5, "less than 1"),
         ("val_fraction", 0.0, "greater than 0"),
+        ("max_rejected", 1.01, "less than or equal to 1"),
+        ("max_rejected", -0.01, "greater than or equal to 0"),
         ("rotation", math.nan, "a finite number"),
         ("fine_tune_learning_rate", math.inf, "a finite number"),
         ("dropout", None, "a valid number"),
@@ -97,16 +122,108 @@ def test_unknown_parameter_gets_a_hint_and_missing_ones_a_pointer(load):
     ]
 
 
+BOMB = "".join(f"x{i}: &{i} [{', '.join([f'*{i - 1}'] * 9)}]\n" for i in range(1, 12))
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [("- a\n- b\n", "expected `name: value` lines"), ("a: [", "not valid YAML"), ("", "expected")],
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "expected `name: value` lines; received ['a', 'b']"),
+        (b"", "expected `name: value` lines; received None"),
+        (b"a: [", "not valid YAML: line 1, column 5: expected the node content, but found"),
+        (b"seed: 1\nseed: 2\n", 'not valid YAML: line 2, column 1: found duplicate key "seed"'),
+        (b"seed: 1\n\tviews: 2\n", "not valid YAML: line 2, column 1: found character '\\t'"),
+        (b"seed: !!python/object/apply:os.abort []", "could not determine a constructor for the"),
+        (b"seed: *x", "found undefined alias 'x'"),
+        (b"seed: 1\n---\nseed: 1\n", "but found another document"),
+        (b"data_url: K\xe4tzchen", "unacceptable character #x00e4"),
+        (b"data_url: 2024-13-45", "not valid YAML: month must be in 1..12"),
+        (b"seed: " + b"1" * 5000, "not valid YAML: Exceeds the limit (4300 digits)"),
+        (b"seed: " + b"[" * 2000, "not valid YAML: maximum recursion depth exceeded"),
+        (b"#" * (MAX_BYTES + 1), "expected at most 100,000 bytes; received more"),
+    ],
 )
-def test_files_that_hold_no_parameters(tmp_path, text, message):
+def test_files_that_hold_no_parameters(tmp_path, content, message):
     path = tmp_path / "params.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message) as caught:
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}[: ].*{re.escape(message)}") as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"%YAML 1.2\n---\n"])
+def test_what_editors_put_first_is_no_fault(tmp_path, start):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(start + TEXT.encode())
+    assert load_params(path) == load_params(PROJECT / "params.yaml")
+
+
+def test_a_value_that_unfolds_to_gigabytes_is_cut(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"x0: &0 [a, b]\n{BOMB}{TEXT}".replace("seed: 0", "seed: *11"))
+    started = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"seed: input should be a valid integer.*\[\.\.\.\]"
+    ) as caught:
+        load_params(path)
+    assert time.monotonic() - started < 5
+    assert len(str(caught.value)) < 10_000
+
+
+def refused(path):
+    """Check that the parameters are valid (None), or return the names in the lines of the error."""
+    try:
+        assert set(load_params(path).model_dump()) == set(DEFAULTS)
+        return None
+    except UserError as error:
+        lines = str(error).split("\nerror: ")
+        assert all(line.isprintable() or ord(max(line)) > 127 for line in lines), lines
+        assert all(line.startswith(f"{path}") for line in lines), lines
+        return [line.removeprefix(f"{path}: ").split(":")[0] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("params") / "params.yaml"
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+@quick
+@given(value=VALUES)
+def test_any_value_is_taken_or_refused_by_its_name(path, name, value):
+    path.write_text(yaml.safe_dump(DEFAULTS | {name: value}, allow_unicode=True), encoding="utf-8")
+    assert refused(path) in (None, [name])
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_missing_parameter_and_an_empty_one_are_refused_by_their_name(path, load, name):
+    path.write_text(yaml.safe_dump({key: v for key, v in DEFAULTS.items() if key != name}))
+    assert refused(path) == [name]
+    path.write_text(re.sub(f"(?m)^{name}:.*$", f"{name}:", TEXT))
+    assert refused(path) == (None if name == "data_sha256" else [name])
+
+
+@quick
+@given(values=st.dictionaries(st.sampled_from(list(DEFAULTS)) | NAMES, VALUES))
+def test_every_mistake_gets_a_line(path, values):
+    path.write_text(yaml.safe_dump(DEFAULTS | values, allow_unicode=True), encoding="utf-8")
+    names = refused(path) or []
+    unknown = set(values) - set(DEFAULTS)
+    assert len(names) == len(set(names)) >= len(unknown)
+    assert set(names) & set(DEFAULTS) <= set(values)
+
+
+@quick
+@given(
+    start=st.integers(0, len(TEXT)),
+    end=st.integers(0, 30),
+    new=st.binary(max_size=20)
+    | st.text("{}[]&*!|>'\"%@`#,?:-<~\n\t 0aé\0", max_size=9).map(str.encode),
+)
+def test_any_edit_of_the_file_is_taken_or_refused(path, start, end, new):
+    content = TEXT.encode()
+    path.write_bytes(content[:start] + new + content[start + end :])
+    refused(path)
 
 
 def test_missing_file(tmp_path):

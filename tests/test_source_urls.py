@@ -1,16 +1,23 @@
 """Archives of pictures that come from a server."""
 
+import gzip
+import io
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from test_sources import FILES, home, read, refuse, target, write_zip
+from web import LOGIN, hang_up, send, web
 
 from transfer import fetch
 from transfer.sources import content_sha256, get_pictures
 
 __all__ = ["home", "target"]  # fixtures
+
+archive = io.BytesIO()
+write_zip(archive, FILES)
+ARCHIVE = archive.getvalue()
 
 
 @pytest.fixture
@@ -49,3 +56,28 @@ def test_an_archive_that_cannot_be_fetched_names_three_ways_on(target, served):
     url = served.replace("a.zip", "b.zip")
     message = f"no file at {url}.*{fetch.MIRROR}.*a folder of your own.*data_url=sample"
     refuse(url, message, target)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (send(LOGIN), r"received \w+-a\.zip, a web page, such as one to log in on$"),
+        (send(b""), "received .*a.zip, an empty file$"),
+        (send(gzip.compress(b"PK"), Content_Encoding="gzip"), r"a file that begins with b'\\x1f"),
+        (send(ARCHIVE, claimed=len(ARCHIVE) - 30), "expected a whole zip or tar archive"),
+        (send(status=403), "the server answers 403 Forbidden; .*needs no login. Three ways on: "),
+        (send(status=503), "after 4 attempts: 503 Service Unavailable. Three ways on: "),
+        (hang_up, "after 4 attempts: .*without response. Three ways on: "),
+    ],
+)
+def test_servers_that_do_not_give_the_archive(target, answer, message):
+    with web(answer) as server:
+        refuse(server.url, message, target)
+    assert not list(fetch.cache_folder().iterdir())
+
+
+def test_what_was_not_the_archive_is_fetched_again(target):
+    with web(send(LOGIN), send(ARCHIVE)) as server:
+        refuse(server.url, "a web page", target)
+        get_pictures(server.url, None, target)
+    assert read(target) == FILES

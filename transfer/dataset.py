@@ -1,5 +1,6 @@
 """The split data set on disk: one array of pixels and a manifest, row by row."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from transfer.files import read_csv
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 REJECTED = "rejected.csv"
+NEAR_DUPLICATES = "near_duplicates.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
+NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 # From places in a split, int [B], and an epoch to arrays [B, …].
 Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 
@@ -30,17 +33,19 @@ class StoredArray:
         """Read the header.
 
         Raises:
-            UserError: The file is none that `write_array_header` or `np.save` began, or holds
-                pickled objects.
+            UserError: The file is not whole, or no rows of numbers that `np.save` wrote.
         """
         self.path = path
         with path.open("rb") as file:
             try:
                 version = np.lib.format.read_magic(file)
                 self.shape, is_fortran, self.dtype = np.lib.format.read_array_header_1_0(file)
-                if version != (1, 0) or is_fortran or self.dtype.hasobject or not self.shape:
+                size = file.tell() + math.prod(self.shape) * self.dtype.itemsize
+                is_whole = size == path.stat().st_size and min(self.shape, default=0) >= 0
+                is_plain = version == (1, 0) and not is_fortran and not self.dtype.hasobject
+                if not is_whole or not is_plain or len(self.shape) < 2:
                     raise ValueError(f"version {version}, {self.dtype} {list(self.shape)}")
-            except (ValueError, SyntaxError, TokenError) as error:
+            except (ValueError, TypeError, SyntaxError, TokenError) as error:
                 raise UserError(
                     f"{path} is damaged or not the file it should be: expected rows of numbers as "
                     f"NumPy saves them, received {one_line(error)}; dvc repro makes it again"

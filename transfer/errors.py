@@ -1,8 +1,14 @@
 """Errors are for people: one line that says what was expected and received, no traceback."""
 
+import errno
+import reprlib
 import signal
 import sys
 from collections.abc import Callable
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, what a user may have, or a file
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 200, 200
 
 
 class UserError(Exception):
@@ -12,6 +18,16 @@ class UserError(Exception):
 def one_line(error: Exception) -> str:
     """Return what a library's error says, or its name: one line of at most 200 characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def printable(text: str) -> str:
+    r"""Return a line that loses nothing: line breaks and what else doesn't print as escapes: \n."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, cut where it would be longer than a person reads."""
+    return _REPR.repr(value)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -24,6 +40,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         # A full disk, a file that may not be read: the system's words name it well.
         where = f": {error.filename}" if error.filename else ""
-        sys.exit(f"error: {error.strerror or error}{where}")
+        on = "; make room and run it again" if error.errno in FULL else ""
+        sys.exit(f"error: {' '.join(str(error.strerror or error).split())}{where}{on}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from here")

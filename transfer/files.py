@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,15 +32,25 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     The temporary name keeps the suffix, which Keras and Matplotlib take the format from.
+
+    Raises:
+        OSError: The system's, with a name: of a write it has none.
     """
     temporary = path.with_name(f".partial-{path.name}")
+    old = path.with_name(f".partial-{path.name}.old")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(temporary)
+    remove(old)
     try:
         yield temporary
         if path.is_dir():  # os.replace can't replace a folder that has files
-            remove(path)
+            path.rename(old)
         os.replace(temporary, path)
+        remove(old)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         remove(temporary)
 
@@ -65,6 +76,11 @@ def list_files(folder: Path) -> list[str]:
         for file in files
     ]
     return sorted(names, key=os.fsencode)
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a name or an address is text that a line and a UTF-8 file can hold."""
+    return re.search("[\x00-\x1f\x7f\ud800-\udfff]", text) is None
 
 
 def sha256(path: Path) -> str:

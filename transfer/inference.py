@@ -26,7 +26,8 @@ def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inf
         function: Returns a tensor or a list of them.
         signature: Shape and dtype of each argument.
     """
-    function = tf.function(function, input_signature=signature)
+    # AutoGraph has nothing to do here, and fails with a warning where it can't write its files.
+    function = tf.function(function, input_signature=signature, autograph=False)
     if FROZEN_ENGINE == "onnxruntime" and not tf.config.list_physical_devices("GPU"):
         try:
             return _in_onnx_runtime(function, signature)

@@ -8,11 +8,29 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from ruamel.yaml import YAML
 
-from transfer.errors import UserError
+from transfer.errors import UserError, shown
+from transfer.files import is_plain
 
+MAX_BYTES = 100_000  # 40 times what params.yaml takes; the parser needs seconds a megabyte
+
+
+def _without_control_characters(value: str) -> str:
+    if not is_plain(value):
+        raise ValueError("Input should be a line of text, without control characters")
+    return value
+
+
+Address = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 # Names in the query of a signed URL or of one with a key: X-Amz-Signature, sig, access_token, …
@@ -25,15 +43,16 @@ class Params(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    data_url: Annotated[str, Field(min_length=1)]
+    data_url: Address
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     backbone: Annotated[str, Field(min_length=1)]
-    base_weights: Annotated[str, Field(min_length=1)]
+    base_weights: Address
 
     image_size: Annotated[int, Field(ge=32, le=1024)]
     crop_to_aspect_ratio: bool
     val_fraction: Fraction
     test_fraction: Fraction
+    max_rejected: Annotated[float, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
     batch_size: Annotated[int, Field(ge=1)]
@@ -92,12 +111,12 @@ def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) ->
             return layer_names.index(value)
         raise UserError(
             f"{parameter}: the base has no layer of that name{_hint(value, layer_names)}; "
-            f"give a name or an index from 0 to {len(layer_names) - 1}; received {value!r}"
+            f"give a name or an index from 0 to {len(layer_names) - 1}; received {shown(value)}"
         )
     if value >= len(layer_names):
         raise UserError(
             f"{parameter}: the base has {len(layer_names)} layers, so the index must be from "
-            f"0 to {len(layer_names) - 1}; received {value}"
+            f"0 to {len(layer_names) - 1}; received {shown(value)}"
         )
     return value
 
@@ -110,50 +129,58 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             or out of range; a line for each.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this from the top of the repository") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected `name: value` lines; received {values!r}")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path}: expected at most {MAX_BYTES:,} bytes; received more")
     try:
-        return Params(**{str(key): value for key, value in values.items()})
+        # YAML 1.2, as DVC reads and writes it: 1e-06 is a number, a key that occurs twice is none.
+        values = YAML(typ="safe", pure=True).load(content)
+    except Exception as error:  # of a date that there is not, or 10,000 brackets: nearly anything
+        raise UserError(f"{path} is not valid YAML: {_explain_yaml(error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected `name: value` lines; received {shown(values)}")
+    try:
+        return Params.model_validate({_name(key): value for key, value in values.items()})
     except ValidationError as error:
         lines = [f"{path}: {line}" for line in _explain(error.errors())]
         raise UserError("\nerror: ".join(lines)) from None
 
 
-class _Yaml12Loader(yaml.SafeLoader):
-    """Read 1e-06, which DVC writes for `-S fine_tune_learning_rate=1e-6`, as a number.
-
-    YAML 1.1, which PyYAML follows, asks for a dot before the exponent; YAML 1.2 does not.
-    """
+def _name(key: object) -> str:
+    """Return a key as text that UTF-8 can hold: Pydantic says of another one no name."""
+    return str(key).encode(errors="backslashreplace").decode()
 
 
-_Yaml12Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+def _explain_yaml(error: Exception) -> str:
+    """Return where in the file the parser gave up, and why, without its advice to programmers."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 def _explain(errors: list[dict]) -> list[str]:
     """Return a line for each parameter that Pydantic refuses, or for how some go together."""
     by_name = defaultdict(list)
     for error in errors:
-        by_name[str(error["loc"][0]) if error["loc"] else ""].append(error)
+        by_name[error["loc"][0] if error["loc"] else None].append(error)
+        error["msg"] = error["msg"].removeprefix("Value error, ")
     lines = []
     for name, (error, *others) in by_name.items():
-        if not name:
-            lines.append(error["msg"].removeprefix("Value error, "))
+        received = f"; received {shown(error['input'])}"
+        if name is None:
+            lines.append(error["msg"])
         elif error["type"] == "missing":
             lines.append(f"{name}: missing; README.md lists every parameter with its default")
         elif error["type"] == "extra_forbidden":
             hint = _hint(name, list(Params.model_fields))
-            lines.append(f"{name}: unknown parameter{hint}; received {error['input']!r}")
+            lines.append(f"{shown(name)[1:-1]}: unknown parameter{hint}{received}")
         else:  # several errors: one for each type that the parameter may have
             first, *rest = (e["msg"][0].lower() + e["msg"][1:] for e in (error, *others))
             expected = [first, *(message.removeprefix("input should be ") for message in rest)]
-            lines.append(f"{name}: {' or '.join(expected)}; received {error['input']!r}")
+            lines.append(f"{name}: {' or '.join(expected)}{received}")
     return lines
 
 

