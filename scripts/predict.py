@@ -18,16 +18,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from transfer import fetch
-from transfer.errors import UserError, run
+from transfer.archives import SUFFIXES
+from transfer.errors import UserError, one_line, printable, run
 from transfer.files import MODEL, list_files
+from transfer.images import quiet
 from transfer.parallel import CORES, map_in_threads
-from transfer.sources import SUFFIXES
 
 BATCH = 32  # pictures; each core has one
 STANDARD_INPUT = "-"
@@ -59,9 +61,13 @@ def main() -> None:
     failed = []
     batches = [sources[i : i + BATCH] for i in range(0, len(sources), BATCH)]
     # On a terminal the lines themselves show how far it is.
-    with tqdm(total=len(sources), unit=" pictures", disable=sys.stdout.isatty() or None) as bar:
+    hidden = sys.stdout.isatty() or None
+    with (
+        quiet() as stderr,
+        tqdm(total=len(sources), unit=" pictures", file=stderr, disable=hidden) as bar,
+    ):
         predictions = map_in_threads(predict, batches, 2 * CORES)
-        arguments.write(readable(predictions, bar, failed), served.description.classes)
+        arguments.write(readable(predictions, bar, failed, stderr), served.description.classes)
     if failed:
         raise UserError(f"{len(failed)} of {len(sources)} pictures could not be read")
 
@@ -110,34 +116,29 @@ def is_picture(content: bytes) -> bool:
 
 def attempt(read: Callable, name: str, content: bytes) -> np.ndarray | str:
     """Return a picture's pixels, or why they can't be had."""
+    if name == STANDARD_INPUT:
+        with NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            return read(Path(file.name))
+    if not fetch.is_url(name):
+        return read(Path(name))
     try:
-        if name == STANDARD_INPUT:
-            with NamedTemporaryFile() as file:
-                file.write(content)
-                file.flush()
-                return read(Path(file.name))
-        if not fetch.is_url(name):
-            return read(Path(name))
-        path = fetch.fetch(name)
-        try:
+        with fetch.kept_if_right(fetch.fetch(name), keep=False) as path:  # it is asked about once
             return read(path)
-        finally:
-            path.unlink()  # what is asked about once need not be kept
-    except FileNotFoundError:
-        return "there is no such file"
-    except Exception as error:
-        return " ".join(str(error).split()) or type(error).__name__
+    except (UserError, FileNotFoundError) as error:
+        return one_line(error)
 
 
 def readable(
-    batches: Iterable[list[Prediction]], bar: tqdm, failed: list[str]
+    batches: Iterable[list[Prediction]], bar: tqdm, failed: list[str], stderr: TextIO
 ) -> Iterator[Prediction]:
     """Yield the predictions one by one; say what could not be read and add it to `failed`."""
     for batch in batches:
         for name, result in batch:
             if isinstance(result, str):
                 failed.append(name)
-                tqdm.write(f"{name}: {result}", file=sys.stderr)
+                bar.write(f"{printable(name)}: {result}", file=stderr)
             else:
                 yield name, result
         bar.update(len(batch))

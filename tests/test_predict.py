@@ -64,7 +64,7 @@ def test_patterns_and_urls_as_json_and_what_cannot_be_read_is_named(place):
     assert rows[0]["probabilities"][rows[0]["class"]] == rows[0]["probability"]
     assert done.returncode == 1
     assert "broken.jpg: " in done.stderr
-    assert "missing.jpg: there is no such file" in done.stderr
+    assert "missing.jpg: FileNotFoundError: No such file or directory" in done.stderr
     assert done.stderr.endswith(f"error: 2 of {len(rows) + 2} pictures could not be read\n")
     assert "Traceback" not in done.stderr
 

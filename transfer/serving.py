@@ -8,7 +8,7 @@ import numpy as np
 
 from transfer.engine import keras
 from transfer.features import extract_from_pixels, pooled_base
-from transfer.images import read_picture
+from transfer.images import try_to_read
 from transfer.model import Description, load_model, read_description
 from transfer.prediction import probabilities_of
 
@@ -25,14 +25,11 @@ class Served:
     description: Description
     predict: Callable[[np.ndarray], np.ndarray]
 
-    def read(self, path: Path) -> np.ndarray:
-        """Decode a picture, uint8 [H, W, 3].
-
-        Raises:
-            Exception: Whatever Pillow raises for bytes that it can't decode.
-        """
+    def read(self, path: Path) -> np.ndarray | str:
+        """Decode a picture, uint8 [H, W, 3], or say why it can't be."""
         size = self.classifier.input_shape[1]
-        return read_picture(path, size, self.description.crop_to_aspect_ratio)[0]
+        pixels, reason = try_to_read(path, size, self.description.crop_to_aspect_ratio)
+        return reason if pixels is None else pixels
 
 
 def serve(path: Path) -> Served:
