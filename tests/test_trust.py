@@ -15,10 +15,11 @@ import yaml
 from conftest import PROJECT, SMALL, project_files
 
 from stages import plot
+from transfer.backbones import build_base
 from transfer.dataset import StoredArray
 from transfer.engine import keras
 from transfer.errors import UserError
-from transfer.model import build_base, build_classifier, load_base, load_model, save_model
+from transfer.model import Description, build_classifier, load_base, load_model, save_model
 from transfer.params import load_params
 from transfer.sources import content_sha256
 
@@ -141,7 +142,8 @@ def test_models_that_run_code_or_are_damaged_are_refused_in_one_line(tmp_path):
     keras.models.load_model(path, safe_mode=False)
     ran.rmdir()  # and would as it is loaded
 
-    save_model(build_classifier(build_base(32), 2, dropout=0, seed=0), path)
+    classifier = build_classifier(build_base("MobileNetV2", 32), "MobileNetV2", 2, 0, 0)
+    save_model(classifier, path, Description(["cats", "dogs"], True))
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
@@ -156,7 +158,7 @@ def test_models_that_run_code_or_are_damaged_are_refused_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["base.weights.h5", "base.h5"])
 def test_damaged_weights_are_refused_in_one_line(tmp_path, name):
-    base, path = build_base(32), tmp_path / name
+    base, path = build_base("MobileNetV2", 32), tmp_path / name
     base.save_weights(tmp_path / "whole.weights.h5")
     whole = (tmp_path / "whole.weights.h5").read_bytes()
     for content in (b"", b"no HDF5", whole[: len(whole) // 2], pickle.dumps(Attack(tmp_path))):

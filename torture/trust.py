@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from torture.table import record
+from transfer.backbones import build_base
 from transfer.dataset import StoredArray
 from transfer.errors import UserError
-from transfer.model import build_base, build_classifier, load_base, load_model, save_model
+from transfer.model import Description, build_classifier, load_base, load_model, save_model
 
 SIZE = 32  # of the pictures, in pixels
 END = 4096  # bytes: most of a file's structure is as near to its beginning or its end
@@ -49,11 +50,11 @@ def main() -> None:
     counts = (10, 10, 1000) if "--short" in sys.argv else (300, 300, 20_000)
     with tempfile.TemporaryDirectory() as name:
         model, weights, array = (Path(name, n) for n in ("a.keras", "a.weights.h5", "a.npy"))
-        base = build_base(SIZE)
+        base = build_base("MobileNetV2", SIZE)
         base.save_weights(weights)
-        classifier = build_classifier(base, 2, dropout=0, seed=0)
+        classifier = build_classifier(base, "MobileNetV2", 2, dropout=0, seed=0)
         saved = classifier.get_weights()
-        save_model(classifier, model)
+        save_model(classifier, model, Description(["cats", "dogs"], True))
         np.save(array, np.zeros((20, 3), np.float16))
 
         def load_same_model() -> bool:

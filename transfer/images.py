@@ -115,7 +115,7 @@ def write_images(
     with target.open("wb") as file:
         # Not a memory map: writing to one on a full disk kills the process.
         write_array_header(file, np.uint8, (0, size, size, 3))
-        decode = partial(_try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
+        decode = partial(try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
         with quiet() as stderr:
             paths = tqdm(paths, desc="decode", unit=" pictures", file=stderr, disable=None)
             for pixels, result in map_in_threads(decode, paths, CHUNK):
@@ -144,7 +144,10 @@ def quiet() -> Iterator[TextIO]:
             os.dup2(stderr.fileno(), 2)
 
 
-def _try_to_read(path: Path, size: int, crop_to_aspect_ratio: bool):
+def try_to_read(
+    path: Path, size: int, crop_to_aspect_ratio: bool
+) -> tuple[np.ndarray, tuple[int, int]] | tuple[None, str]:
+    """Do as `read_picture` does; of what can't be read return None and why, on one line."""
     try:
         return read_picture(path, size, crop_to_aspect_ratio)
     except UnidentifiedImageError:

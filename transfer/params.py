@@ -45,6 +45,7 @@ class Params(BaseModel):
 
     data_url: Address
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    backbone: Annotated[str, Field(min_length=1)]
     base_weights: Address
 
     image_size: Annotated[int, Field(ge=32, le=1024)]
