@@ -1,5 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+# No package whose bytes are not those of the lock.
+PIP_INSTALL := pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # The sample is small: larger steps, fewer of them.
 DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
@@ -8,9 +10,9 @@ DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
-TORTURE := archives disk kills pictures
+TORTURE := archives disk kills pictures trust
 
-.PHONY: help install demo run sweep test lint repeat torture bench bench-quick
+.PHONY: help install lock audit demo run sweep test lint repeat torture bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -18,14 +20,27 @@ help:  ## list these targets
 
 install: $(VENV)/installed  ## make the virtual environment
 
-$(VENV)/installed: requirements.txt constraints.txt
+# Two packages come as source only (antlr4-python3-runtime, wsgidav). pip would fetch what builds
+# them without looking at a hash, so setuptools is installed first, from the lock, and builds them.
+$(VENV)/installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --disable-pip-version-check --progress-bar on -r requirements.txt
+	sed -nE '/^setuptools==/,/[^\\]$$/p' $< | $(PIP_INSTALL) -r /dev/stdin
+	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
 
-$(VENV)/test-installed: tests/requirements.txt $(VENV)/installed
-	pip install --quiet --disable-pip-version-check --progress-bar on -r tests/requirements.txt
+$(VENV)/test-installed: tests/requirements.lock $(VENV)/installed
+	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
+
+lock: $(VENV)/test-installed  ## write the locks anew, after a change of any *.txt
+	for file in requirements tests/requirements; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --custom-compile-command "make lock" --output-file $$file.lock $$file.txt || exit; \
+	done
+
+audit: $(VENV)/test-installed  ## look every locked package up in the advisories; needs the internet
+	uvx pip-audit@2.10.1 --strict --disable-pip --require-hashes \
+	  -r requirements.lock -r tests/requirements.lock
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 	mkdir -p .demo

@@ -56,15 +56,16 @@ def forward_in_a_process(folder: Path, **environment: str) -> dict:
 
 def forward(folder: Path) -> dict:
     """Return ms a picture of the frozen base in each engine, and of the floor."""
+    from transfer.backbones import build_base
     from transfer.engine import keras, tf
     from transfer.features import extract_from_pixels, pooled_base
     from transfer.folding import between, frontier
-    from transfer.model import build_base, build_classifier, unfreeze
+    from transfer.model import build_classifier, unfreeze
     from transfer.parallel import CORES
 
-    base = build_base(160)
+    base = build_base("MobileNetV2", 160)
     base.load_weights(folder / "models/base.weights.h5")
-    classifier = build_classifier(base, 2, 0.2, 0)
+    classifier = build_classifier(base, "MobileNetV2", 2, 0.2, 0)
     preprocessing = classifier.get_layer("preprocessing")
     pixels = np.load(folder / "data/split/images.npy", mmap_mode="r")[: CORES * BATCH]
     batches = np.split(pixels, CORES)

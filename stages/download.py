@@ -1,9 +1,9 @@
 """Fetch the pictures and the base's ImageNet weights, verify both."""
 
+from transfer.backbones import build_base
 from transfer.files import BASE_WEIGHTS, RAW, list_files
-from transfer.model import build_base
 from transfer.params import load_params
-from transfer.sources import check_source, get_pictures
+from transfer.sources import KNOWN_CONTENT, check_source, content_sha256, get_pictures
 from transfer.splits import label_pictures
 from transfer.stage import run
 from transfer.weights import check_base_weights, load_base_weights, save_base_weights
@@ -13,12 +13,12 @@ WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on ima
 
 def main() -> None:
     params = load_params()
-    base = build_base(WEIGHTS_SIZE)
+    base = build_base(params.backbone, WEIGHTS_SIZE)
     params.check_layers([layer.name for layer in base.layers])
-    check_base_weights(params.base_weights)
+    check_base_weights(params.base_weights, params.backbone)
     check_source(params.data_url)
 
-    load_base_weights(base, params.base_weights)
+    load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
     get_pictures(params.data_url, params.data_sha256, RAW)
 
@@ -27,8 +27,10 @@ def main() -> None:
     print(
         f"download: {len(pictures):,} pictures of {len(classes)} classes "
         f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
-        f"weights of the base: {params.base_weights}"
+        f"weights of {params.backbone}: {params.base_weights}"
     )
+    if not params.data_sha256 and params.data_url not in {"sample", *KNOWN_CONTENT}:
+        print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these pictures")
 
 
 if __name__ == "__main__":

@@ -30,14 +30,16 @@ def main() -> None:
 def store(params: Params, head: Path, fine_tune: Path) -> None:
     """Write the features of all the views below both folders."""
     # TensorFlow takes seconds to load, and by default there is nothing to do.
+    from transfer.backbones import build_base
     from transfer.features import write_features
-    from transfer.model import build_base, build_classifier
+    from transfer.model import build_classifier, load_base
 
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
-    base = build_base(image_size=train.images.shape[1])
-    base.load_weights(BASE_WEIGHTS)
+    base = build_base(params.backbone, image_size=train.images.shape[1])
+    load_base(base, BASE_WEIGHTS)
     write_features(
-        build_classifier(base, len(train.class_names), dropout=0, seed=0),  # its head has no part
+        # Its head has no part in them.
+        build_classifier(base, params.backbone, len(train.class_names), dropout=0, seed=0),
         train,
         val,
         Augmentation(params.flip, params.rotation, params.seed),

@@ -18,7 +18,7 @@ from transfer.files import (
     replacing,
     write_csv,
 )
-from transfer.model import load_model, save_model, unfreeze
+from transfer.model import load_model, read_description, save_model, unfreeze
 from transfer.params import Params, layer_index, load_params
 from transfer.resume import TrainingState
 from transfer.stage import run
@@ -50,7 +50,7 @@ def main() -> None:
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)
     if quality(history[-1]) >= quality(head_history[-1]):
-        save_model(classifier, MODEL)
+        save_model(classifier, MODEL, read_description(HEAD_MODEL))
         report("fine_tune", classifier, history, started, delivered="fine-tuned")
     else:
         with replacing(MODEL) as temporary:

@@ -4,7 +4,7 @@ import numpy as np
 
 from transfer import figures
 from transfer.augmentation import Augmentation, pixels_of
-from transfer.dataset import Split, load_split
+from transfer.dataset import Split, StoredArray, load_split
 from transfer.files import (
     HISTORY,
     HISTORY_HEAD,
@@ -23,7 +23,7 @@ SHOWN = 9
 def main() -> None:
     params = load_params()
     train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
-    head, model = np.load(PROBABILITIES)
+    head, model = StoredArray(PROBABILITIES)[np.arange(2)]
     history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
     both = {"head": head, "fine-tuned": model}
     drawn = {

@@ -1,46 +1,63 @@
 """Decode every picture once, and deal the pictures out to train, val and test."""
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from transfer.dataset import IMAGES, MANIFEST, MANIFEST_COLUMNS, REJECTED
-from transfer.errors import UserError
+from transfer.dataset import (
+    IMAGES,
+    MANIFEST,
+    MANIFEST_COLUMNS,
+    NEAR_DUPLICATES,
+    NEAR_DUPLICATES_COLUMNS,
+    REJECTED,
+    StoredArray,
+)
+from transfer.duplicates import near_duplicates, perceptual_hashes
+from transfer.errors import printable
 from transfer.files import RAW, SPLIT, list_files, replacing, sha256, write_csv
 from transfer.images import write_images
 from transfer.params import load_params
-from transfer.splits import SPLITS, assign_splits, drop_duplicates, label_pictures
+from transfer.splits import (
+    SPLITS,
+    UNREADABLE,
+    Rejected,
+    assign_splits,
+    check_rejected,
+    drop_duplicates,
+    label_pictures,
+    summary,
+)
 from transfer.stage import run
+
+# Beside the folder, which is there only after a success, and moved into it then.
+REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
 
 
 def main() -> None:
     params = load_params()
     pictures = label_pictures(list_files(RAW))
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(sha256, [RAW / picture.path for picture in pictures]))
+        hashes = list(pool.map(content, [RAW / picture.path for picture in pictures]))
     kept, rejected = drop_duplicates(pictures, hashes)
 
     with replacing(SPLIT) as folder:
         folder.mkdir()
-        sizes = write_images(
+        results = write_images(
             folder / IMAGES,
             [RAW / pictures[i].path for i in kept],
             params.image_size,
             params.crop_to_aspect_ratio,
         )
-        decoded = [(i, size) for i, size in zip(kept, sizes, strict=True) if type(size) is tuple]
+        decoded = [(i, size) for i, size in zip(kept, results, strict=True) if type(size) is tuple]
         rejected += [
-            (pictures[i].path, reason)
-            for i, reason in zip(kept, sizes, strict=True)
+            Rejected(pictures[i].path, reason, UNREADABLE)
+            for i, reason in zip(kept, results, strict=True)
             if type(reason) is str
         ]
-        if lost := {p.label for p in pictures} - {pictures[i].label for i, _ in decoded}:
-            reasons = dict(rejected)
-            first = next(picture.path for picture in pictures if picture.label in lost)
-            raise UserError(
-                f"none of the pictures of {', '.join(sorted(lost))} can be used; the first, "
-                f"{first}: {reasons[first]}; replace them or remove the class"
-            )
+        write_csv(REJECTED_SO_FAR, ("path", "reason"), sorted(r[:2] for r in rejected))
+        check_rejected(pictures, rejected, params.max_rejected, REJECTED_SO_FAR)
         splits = assign_splits(
             [pictures[i] for i, _ in decoded],
             params.val_fraction,
@@ -52,18 +69,37 @@ def main() -> None:
             for (i, size), split in zip(decoded, splits, strict=True)
         ]
         write_csv(folder / MANIFEST, MANIFEST_COLUMNS, rows)
-        write_csv(folder / REJECTED, ("path", "reason"), sorted(rejected))
+        near = near_duplicates(perceptual_hashes(StoredArray(folder / IMAGES)), splits)
+        pairs = [(rows[a][0], splits[a], rows[b][0], splits[b], bits) for a, b, bits in near]
+        write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
+        REJECTED_SO_FAR.replace(folder / REJECTED)
 
-    report(splits, rejected, SPLIT / REJECTED)
+    report(splits, rejected, pairs)
 
 
-def report(splits: list[str], rejected: list[tuple[str, str]], where: Path) -> None:
-    """Print one line, and one more if pictures were rejected."""
+def content(path: Path) -> str:
+    """Return the SHA-256 of a file; of one that can't be read its path, as it is like no other."""
+    try:
+        return sha256(path)
+    except OSError:  # the decoder will say why
+        return str(path)
+
+
+def report(splits: Sequence[str], rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:
+    """Print a line, and more of what was rejected or looks the same in two splits."""
     counts = Counter(splits)
     print("split: " + ", ".join(f"{counts[split]:,} {split}" for split in SPLITS) + " pictures")
+    for line in summary(rejected):
+        print(f"split: rejected {line}")
     if rejected:
-        path, reason = sorted(rejected)[0]
-        print(f"split: {len(rejected)} rejected, see {where}; the first: {path}: {reason}")
+        print(f"split: {SPLIT / REJECTED} names them all")
+    if pairs:
+        path, _, other, *_ = pairs[0]
+        line = (
+            f"split: pairs that look the same, in two splits: {len(pairs):,}, the first {path} and "
+            f"{other}; {SPLIT / NEAR_DUPLICATES} names them all"
+        )
+        print(printable(line))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import time
 
 from transfer.augmentation import Augmentation
+from transfer.backbones import build_base
 from transfer.dataset import load_split
 from transfer.engine import keras
 from transfer.features import compute_features, load_features
@@ -14,7 +15,7 @@ from transfer.files import (
     SPLIT,
     write_csv,
 )
-from transfer.model import build_base, build_classifier, save_model
+from transfer.model import Description, build_classifier, load_base, save_model
 from transfer.params import load_params
 from transfer.resume import TrainingState
 from transfer.stage import run
@@ -25,10 +26,11 @@ def main() -> None:
     started = time.monotonic()
     params = load_params()
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
-    base = build_base(image_size=train.images.shape[1])
+    base = build_base(params.backbone, image_size=train.images.shape[1])
     params.check_layers([layer.name for layer in base.layers])  # not after hours of training
-    base.load_weights(BASE_WEIGHTS)
-    classifier = build_classifier(base, len(train.class_names), params.dropout, params.seed)
+    load_base(base, BASE_WEIGHTS)
+    classes = len(train.class_names)
+    classifier = build_classifier(base, params.backbone, classes, params.dropout, params.seed)
     if params.views:
         features = load_features(
             classifier, train, val, HEAD_FEATURES, len(base.layers), params.precision
@@ -47,7 +49,8 @@ def main() -> None:
         params.head_epochs,
         state=state,
     )
-    save_model(classifier, HEAD_MODEL)
+    description = Description(train.class_names, params.crop_to_aspect_ratio)
+    save_model(classifier, HEAD_MODEL, description)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
     report("train_head", classifier, history, started)
     state.remove()

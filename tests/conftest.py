@@ -50,6 +50,15 @@ def pytest_terminal_summary(terminalreporter):
     )
 
 
+def project_files() -> list[str]:
+    """Return the paths of the files that are in git or would be added."""
+    tracked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(
+        ["git", *tracked], cwd=PROJECT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    return [name for name in names if name and (PROJECT / name).is_file()]
+
+
 class Repository:
     """A git and DVC repository, and the commands that a user types in it."""
 
@@ -62,11 +71,7 @@ class Repository:
 
     def add_project(self) -> None:
         """Copy the project here, without the results of its full run."""
-        tracked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(
-            ["git", *tracked], cwd=PROJECT, check=True, capture_output=True, text=True
-        ).stdout.split("\0")
-        for name in filter(None, names):
+        for name in project_files():
             if not name.startswith(("dvc.lock", "metrics/", "plots/")):
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, self.folder / name)

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from transfer.errors import UserError, run, shown
+from transfer.errors import UserError, printable, run, shown
 
 
 def failing(error):
@@ -34,6 +34,18 @@ def test_errors_for_people_are_one_line(error, line):
 def test_mistakes_of_the_code_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run(failing(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('it\'s a "猫" \\', 'it\'s a "猫" \\'),
+        ("a\nb\r\tc\x1b[0m\u2028\0", r"a\nb\r\tc\x1b[0m\u2028\x00"),
+        ("not UTF-8: \udcff", r"not UTF-8: \udcff"),
+    ],
+)
+def test_printable(text, expected):
+    assert printable(text) == printable(printable(text)) == expected
 
 
 @pytest.mark.parametrize(

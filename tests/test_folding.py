@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from transfer.backbones import build_base
 from transfer.engine import tf
 from transfer.folding import Folded, between, fold, frontier
-from transfer.model import build_base, unfreeze
+from transfer.model import unfreeze
 
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
 
@@ -56,7 +57,7 @@ def error(found, expected):
 
 
 def test_every_place_to_cut_mobilenet_v2():
-    model = randomize(build_base(32))
+    model = randomize(build_base("MobileNetV2", 32))
     folded, (features, gradients) = fold(model), reference(model)
     assert sum(isinstance(layer, Folded) for layer in folded.layers) == 52
     for index in range(len(model.layers) + 1):
@@ -65,10 +66,10 @@ def test_every_place_to_cut_mobilenet_v2():
 
 
 @pytest.mark.parametrize(
-    "build", [keras.applications.ResNet50, keras.applications.EfficientNetV2B0]
+    "backbone", ["ResNet50", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"]
 )
-def test_other_backbones(build):
-    model = randomize(build(include_top=False, weights=None, input_shape=(32, 32, 3)))
+def test_other_backbones(backbone):
+    model = randomize(build_base(backbone, 32))
     folded, (features, gradients) = fold(model), reference(model)
     for index in (0, len(model.layers) // 2, len(model.layers) - 10, len(model.layers)):
         unfreeze(model, index)
@@ -87,21 +88,21 @@ def test_a_convolution_that_others_read_too_is_not_folded():
 
 
 def test_the_frontier_may_be_several_tensors():
-    model = build_base(32)
+    model = build_base("MobileNetV2", 32)
     unfreeze(model, [layer.name for layer in model.layers].index("block_11_project"))
     start = frontier(fold(model))
     assert [tuple(tensor.shape[1:]) for tensor in start] == [(2, 2, 576), (2, 2, 96)]
 
 
 def test_a_frontier_at_the_first_layer_is_the_input():
-    folded = fold(build_base(32))
+    folded = fold(build_base("MobileNetV2", 32))
     names = [layer.name for layer in folded.layers]
     folded.trainable = False
     assert frontier(folded, live=names) == folded.inputs
 
 
 def test_half_the_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
-    model = randomize(build_base(32))
+    model = randomize(build_base("MobileNetV2", 32))
     half = fold(model, "mixed_bfloat16")
     found, expected = half(PIXELS, training=False), model(PIXELS, training=False)
     assert found.dtype == "bfloat16"

@@ -1,3 +1,6 @@
+import os
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,7 +69,8 @@ def test_first_frame_of_an_animation(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(tmp_path, orientation):
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff"])
+def test_exif_orientation(tmp_path, name, orientation):
     upright = Image.new("RGB", (40, 20), RED)
     upright.paste(GREEN, (20, 0, 40, 10))
     upright.paste(BLUE, (0, 10, 20, 20))
@@ -83,11 +87,31 @@ def test_exif_orientation(tmp_path, orientation):
     stored = upright if back is None else upright.transpose(back)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(tmp_path, "a.png", stored, exif=exif)
+    options = {"lossless": True} if name == "a.webp" else {"quality": 95, "subsampling": 0}
+    path = save(tmp_path, name, stored, exif=exif, **options)
     pixels, size = read_picture(path, 8, crop_to_aspect_ratio=False)
     assert size == (40, 20)
     corners = [pixels[y, x] for y, x in ((1, 1), (1, 6), (6, 1))]
     np.testing.assert_allclose(corners, [RED, GREEN, BLUE], atol=5)  # Lanczos rings a little
+
+
+@pytest.mark.parametrize("exif", [b"junk", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x01", b""])
+def test_damaged_exif_says_nothing(tmp_path, exif):
+    path = save(tmp_path, "a.png", Image.new("RGB", (20, 20), RED), exif=b"Exif\0\0" + exif)
+    results = write_images(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
+    assert results == [(20, 20)]
+    assert (np.load(tmp_path / "images.npy") == RED).all()
+
+
+def test_exif_that_rotates_and_is_damaged_behind_that(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "a description"
+    damaged = exif.tobytes().replace(b"\x01\x0e\0\x02\0\0\0\x0e", b"\x01\x0e\0\x02\0\xff\xff\xff")
+    assert damaged != exif.tobytes()
+    path = save(tmp_path, "a.png", Image.new("RGB", (40, 20), RED), exif=damaged)
+    results = write_images(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
+    assert results == [(20, 40)]
 
 
 def test_crop_keeps_the_centre_and_squeeze_keeps_all(tmp_path):
@@ -113,7 +137,7 @@ def test_one_pixel(tmp_path):
 
 def test_rows_are_those_that_could_be_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "CHUNK", 2)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)  # Pillow refuses twice as many
     good = [
         save(tmp_path, f"{i}.png", Image.new("RGB", (9, 9), c)) for i, c in enumerate((RED, BLUE))
     ]
@@ -152,3 +176,71 @@ def test_resize_is_lanczos(tmp_path):
     expected = Image.fromarray(noise).resize((16, 16), Image.Resampling.LANCZOS)
     pixels, _ = read_picture(path, 16, crop_to_aspect_ratio=True)
     np.testing.assert_array_equal(pixels, np.asarray(expected))
+
+
+def test_twelve_bits_are_scaled_as_sixteen_are(tmp_path):
+    fields = [
+        *((256, 20), (257, 20), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 20)),
+        (279, 20 * 30),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    pixels = b"\x80\x08\x00" * 10 * 20  # 0x800 and 0x800: two in three bytes
+    path = tmp_path / "a.tif"
+    path.write_bytes(
+        b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels
+        + struct.pack("<H", len(fields)) + directory + bytes(4)
+    )  # fmt: skip
+    assert middle(path) == GREY
+
+
+def test_other_formats_are_not_opened(tmp_path):
+    path = save(tmp_path, "a.jpg", Image.new("RGB", (20, 20), RED), format="EPS")
+    (reason,) = write_images(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
+    assert reason == "cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space.jpg",
+        "quo\"te's.jpg",
+        "new\nline.jpg",
+        "\x1b[31m.jpg",
+        "猫 🐈.jpg",
+        196 * "a" + ".jpg",
+    ],
+)
+def test_names_change_nothing_and_reasons_are_one_line(tmp_path, name):
+    good = save(tmp_path, name, Image.new("RGB", (20, 20), RED), format="PNG")
+    bad = tmp_path / "bad" / name
+    bad.parent.mkdir()
+    bad.write_bytes(good.read_bytes()[:-30])
+    missing = bad.with_name(name[1:])
+    results = write_images(tmp_path / "images.npy", [good, bad, missing], 8, True)
+    assert results == [
+        (20, 20),
+        "OSError: image file is truncated",
+        "FileNotFoundError: No such file or directory",
+    ]
+
+
+def test_links_are_followed(tmp_path):
+    save(tmp_path, "a.png", Image.new("RGB", (20, 20), RED))
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "dangling.png").symlink_to("nowhere.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    names = ["link.png", "dangling.png", "loop.png"]
+    results = write_images(tmp_path / "images.npy", [tmp_path / name for name in names], 8, True)
+    assert results == [
+        (20, 20),
+        "FileNotFoundError: No such file or directory",
+        "OSError: Too many levels of symbolic links",
+    ]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_rejected(tmp_path):
+    path = save(tmp_path, "a.png", Image.new("RGB", (20, 20), RED))
+    path.chmod(0)
+    results = write_images(tmp_path / "images.npy", [path], 8, True)
+    assert results == ["PermissionError: Permission denied"]

@@ -6,12 +6,14 @@ import zipfile
 import numpy as np
 import pytest
 
+from transfer.backbones import build_base
 from transfer.engine import keras
 from transfer.model import (
-    build_base,
+    Description,
     build_classifier,
     count_trainable_parameters,
     load_model,
+    read_description,
     save_model,
     unfreeze,
 )
@@ -19,11 +21,11 @@ from transfer.model import (
 
 @pytest.fixture(scope="module")
 def base():
-    return build_base(160)
+    return build_base("MobileNetV2", 160)
 
 
 def classifier_on(base, classes=2):
-    return build_classifier(base, classes, dropout=0.2, seed=0)
+    return build_classifier(base, "MobileNetV2", classes, dropout=0.2, seed=0)
 
 
 def test_base_is_the_tutorials(base):
@@ -51,7 +53,7 @@ def test_more_classes_have_a_logit_each(base):
 
 def test_model_takes_raw_pixels_and_scales_them():
     keras.utils.set_random_seed(3)
-    classifier = classifier_on(build_base(32))
+    classifier = classifier_on(build_base("MobileNetV2", 32))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     assert classifier.input.dtype == "uint8"
     np.testing.assert_array_equal(classifier(pixels), classifier(pixels))
@@ -63,7 +65,9 @@ def test_model_takes_raw_pixels_and_scales_them():
 
 def test_the_head_is_a_function_of_the_seed(base):
     kernels = [
-        build_classifier(base, 2, dropout=0, seed=seed).get_layer("head").get_weights()[0]
+        build_classifier(base, "MobileNetV2", 2, dropout=0, seed=seed)
+        .get_layer("head")
+        .get_weights()[0]
         for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(kernels[0], kernels[1])
@@ -71,10 +75,12 @@ def test_the_head_is_a_function_of_the_seed(base):
 
 
 def test_saved_model_predicts_the_same(tmp_path):
-    classifier = classifier_on(build_base(32))
+    classifier = classifier_on(build_base("MobileNetV2", 32))
     unfreeze(classifier.get_layer("base"), 100)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    save_model(classifier, tmp_path / "model.keras")
+    description = Description(["cats", "dogs"], crop_to_aspect_ratio=False)
+    save_model(classifier, tmp_path / "model.keras", description)
+    assert read_description(tmp_path / "model.keras") == description
     loaded = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(pixels), classifier(pixels))
     assert len(loaded.trainable_variables) == 56
@@ -84,11 +90,12 @@ def test_saved_model_predicts_the_same(tmp_path):
 def test_saved_models_bytes_are_the_same_in_another_process(tmp_path):
     program = (
         "import sys; from pathlib import Path; from transfer.engine import keras\n"
-        "from transfer.model import build_base, build_classifier, save_model\n"
-        "base = build_base(32)\n"
+        "from transfer.backbones import build_base\n"
+        "from transfer.model import Description, build_classifier, save_model\n"
+        "base = build_base('MobileNetV2', 32)\n"
         "base.set_weights([w * 0 + i for i, w in enumerate(base.get_weights())])\n"
-        "model = build_classifier(base, 3, 0.2, 0)\n"
-        "save_model(model, Path(sys.argv[1]))"
+        "model = build_classifier(base, 'MobileNetV2', 3, 0.2, 0)\n"
+        "save_model(model, Path(sys.argv[1]), Description(list('abc'), True))"
     )
     files = [tmp_path / "a.keras", tmp_path / "b.keras"]
     for file in files:

@@ -79,6 +79,8 @@ def test_a_layer_is_an_index_or_a_name(load, name, value):
         ("head_epochs", True, "a valid integer"),
         ("test_fraction", 1.5, "less than 1"),
         ("val_fraction", 0.0, "greater than 0"),
+        ("max_rejected", 1.01, "less than or equal to 1"),
+        ("max_rejected", -0.01, "greater than or equal to 0"),
         ("rotation", math.nan, "a finite number"),
         ("fine_tune_learning_rate", math.inf, "a finite number"),
         ("dropout", None, "a valid number"),

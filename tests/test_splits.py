@@ -1,9 +1,23 @@
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from transfer.errors import UserError
-from transfer.splits import Picture, assign_splits, drop_duplicates, label_pictures
+from transfer.splits import (
+    COPY,
+    TWO_LABELS,
+    UNREADABLE,
+    Picture,
+    Rejected,
+    assign_splits,
+    check_rejected,
+    drop_duplicates,
+    label_pictures,
+    summary,
+)
+
+LIST = Path("data/rejected.csv")
 
 
 def flat(**counts):
@@ -98,10 +112,65 @@ def test_one_picture_of_each_content_is_kept_and_none_that_has_two_labels():
     pictures = flat(cats=3, dogs=2)
     kept, rejected = drop_duplicates(pictures, ["x", "x", "y", "y", "z"])
     assert kept == [0, 4]
+    both = "the same picture is labelled cats (cats/2.jpg) and dogs (dogs/0.jpg)"
     assert rejected == [
-        ("cats/1.jpg", "the same picture as cats/0.jpg"),
-        ("cats/2.jpg", "the same picture is labelled cats and dogs"),
-        ("dogs/0.jpg", "the same picture is labelled cats and dogs"),
+        ("cats/1.jpg", "the same picture as cats/0.jpg", COPY),
+        ("cats/2.jpg", both, TWO_LABELS),
+        ("dogs/0.jpg", both, TWO_LABELS),
+    ]
+
+
+def test_the_first_picture_of_each_label_is_named():
+    _, rejected = drop_duplicates(flat(dogs=2, cats=2), ["x", "x", "x", "x"])
+    assert {reason for _, reason, _ in rejected} == {
+        "the same picture is labelled cats (cats/0.jpg) and dogs (dogs/0.jpg)"
+    }
+
+
+def test_line_breaks_in_names_are_not_in_reasons():
+    pictures = [Picture("a/\n1", "a", None), Picture("a/\n2", "a", None)]
+    _, rejected = drop_duplicates(pictures, ["x", "x"])
+    assert rejected == [("a/\n2", r"the same picture as a/\n1", COPY)]
+
+
+def reject(kind, pictures):
+    return [Rejected(picture.path, f"reason of {picture.path}", kind) for picture in pictures]
+
+
+def test_so_many_rejected_are_allowed_and_one_more_is_not():
+    pictures = flat(cats=10, dogs=10)
+    rejected = reject(UNREADABLE, pictures[8:10]) + reject(TWO_LABELS, pictures[10:12])
+    check_rejected(pictures, rejected, 0.2, LIST)
+    with pytest.raises(UserError) as error:
+        check_rejected(pictures, rejected, 0.19, LIST)
+    assert str(error.value) == (
+        "4 of the 20 pictures can't be used, and max_rejected is 0.19: "
+        "2 unreadable, the first cats/8.jpg: reason of cats/8.jpg; "
+        "2 with two labels, the first dogs/0.jpg: reason of dogs/0.jpg; "
+        "data/rejected.csv names them all: mend or remove them, or raise max_rejected"
+    )
+
+
+def test_second_copies_do_not_count():
+    pictures = flat(cats=10, dogs=10)
+    check_rejected(pictures, reject(COPY, pictures[1:10]), 0, LIST)
+
+
+def test_a_class_without_a_picture_left_is_an_error():
+    pictures = flat(cats=100, do_gs=1)
+    message = (
+        "none of the pictures of do_gs can be used; the first, do_gs/0.jpg: reason of "
+        "do_gs/0.jpg; data/rejected.csv names them all: replace them, or remove the class"
+    )
+    with pytest.raises(UserError, match=message):
+        check_rejected(pictures, reject(UNREADABLE, pictures[100:]), 1, LIST)
+
+
+def test_a_summary_has_a_line_for_each_kind():
+    pictures = flat(**{"c\nats": 1200})
+    assert summary(reject(COPY, pictures) + reject(UNREADABLE, pictures[:1])) == [
+        r"1 unreadable, the first c\nats/0.jpg: reason of c\nats/0.jpg",
+        r"1,200 second copies, the first c\nats/0.jpg: reason of c\nats/0.jpg",
     ]
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from transfer.augmentation import Augmentation
+from transfer.backbones import build_base
 from transfer.dataset import Split
 from transfer.engine import keras
 from transfer.features import Features, compute_features, load_features, write_features
-from transfer.model import build_base, build_classifier, load_model, save_model, unfreeze
+from transfer.model import Description, build_classifier, load_model, save_model, unfreeze
 from transfer.prediction import predict
 from transfer.training import HISTORY_COLUMNS, fit
 
@@ -28,7 +29,7 @@ def base_weights():
     """Return weights with which the features differ between pictures, also in float16: random,
     and moving statistics of some pictures. With Keras' own, all features are nearly 0."""
     keras.utils.set_random_seed(1)
-    base, split = build_base(32), make_split()
+    base, split = build_base("MobileNetV2", 32), make_split()
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -37,9 +38,9 @@ def base_weights():
 
 
 def make_classifier(classes=2, seed=0):
-    base = build_base(32)
+    base = build_base("MobileNetV2", 32)
     base.set_weights(base_weights())
-    return build_classifier(base, classes, 0.2, seed)
+    return build_classifier(base, "MobileNetV2", classes, 0.2, seed)
 
 
 def train(classifier, split, epochs=2, optimizer=None, precision="float32", **options):
@@ -174,7 +175,7 @@ def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
         not np.array_equal(*pair) for pair in zip(before, base.get_weights(), strict=True)
     )
     assert changed > 4
-    save_model(classifier, tmp_path / "model.keras")
+    save_model(classifier, tmp_path / "model.keras", Description(["a", "b"], True))
     loaded = load_model(tmp_path / "model.keras")
     assert {weight.dtype for weight in loaded.get_layer("base").weights} == {"float32"}
     assert {layer.compute_dtype for layer in loaded.get_layer("base").layers} == {"float32"}

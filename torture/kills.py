@@ -31,8 +31,8 @@ SETTINGS = {
     "base_weights": "random",
     "image_size": 64,
     "fine_tune_at": 60,
-    "head_epochs": 30,
-    "fine_tune_epochs": 30,
+    "head_epochs": 12,
+    "fine_tune_epochs": 12,
 }
 KINDS = {
     "SIGKILL to the stage": lambda dvc, stage: stage.kill(),

@@ -1,19 +1,23 @@
 """The split data set on disk: one array of pixels and a manifest, row by row."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
 
-from transfer.errors import UserError
+from transfer.errors import UserError, one_line
 from transfer.files import read_csv
 
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 REJECTED = "rejected.csv"
+NEAR_DUPLICATES = "near_duplicates.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
+NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 # From places in a split, int [B], and an epoch to arrays [B, …].
 Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 
@@ -21,14 +25,31 @@ Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 class StoredArray:
     """A .npy file whose rows are read when they are asked for.
 
-    Not a memory map, whose pages count as the process' memory for as long as there is some.
+    Not a memory map, whose pages count as the process' memory for as long as there is some; nor
+    np.load, which can be told to unpickle.
     """
 
     def __init__(self, path: Path):
+        """Read the header.
+
+        Raises:
+            UserError: The file is not whole, or no rows of numbers that `np.save` wrote.
+        """
         self.path = path
         with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(file)
+            try:
+                version = np.lib.format.read_magic(file)
+                self.shape, is_fortran, self.dtype = np.lib.format.read_array_header_1_0(file)
+                size = file.tell() + math.prod(self.shape) * self.dtype.itemsize
+                is_whole = size == path.stat().st_size and min(self.shape, default=0) >= 0
+                is_plain = version == (1, 0) and not is_fortran and not self.dtype.hasobject
+                if not is_whole or not is_plain or len(self.shape) < 2:
+                    raise ValueError(f"version {version}, {self.dtype} {list(self.shape)}")
+            except (ValueError, TypeError, SyntaxError, TokenError) as error:
+                raise UserError(
+                    f"{path} is damaged or not the file it should be: expected rows of numbers as "
+                    f"NumPy saves them, received {one_line(error)}; dvc repro makes it again"
+                ) from None
             self.start = file.tell()
 
     def __len__(self) -> int:

@@ -15,6 +15,16 @@ class UserError(Exception):
     """A mistake that a person can mend. The message is one line and says how to go on."""
 
 
+def one_line(error: Exception) -> str:
+    """Return what a library's error says, or its name: one line of at most 200 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def printable(text: str) -> str:
+    r"""Return a line that loses nothing: line breaks and what else doesn't print as escapes: \n."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(value: object) -> str:
     """Return `repr(value)`, cut where it would be longer than a person reads."""
     return _REPR.repr(value)

@@ -69,7 +69,8 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
             return keras.layers.Identity(name=layer.name, dtype=precision)
         if getattr(layer, "weights", None):
             return InInferenceMode(layer)
-        return layer.__class__.from_config(layer.get_config() | {"dtype": precision})
+        typed = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # not additions
+        return layer.__class__.from_config(layer.get_config() | typed)
 
     def call(layer, *inputs, mask=None, training=None, **arguments):
         return layer(*inputs, **arguments)
@@ -79,7 +80,7 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
 
 def _foldable_pairs(model: keras.Model) -> dict:
     """Return the convolutions whose output goes to a BatchNormalization only, with that."""
-    readers = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
+    readers = Counter(id(tensor) for node in model.operations for tensor in _inputs(node))
     readers.update(map(id, model.outputs))
     convolutions = {
         id(layer.output): layer
@@ -107,11 +108,11 @@ def frontier(model: keras.Model, live: Container[str] = ()) -> list:
         live: Names of layers beyond the frontier though nothing in them is trainable.
     """
     moving, tensors = set(), {}
-    for layer in model.layers:  # sorted: inputs first
-        inputs = _inputs(layer)
-        starts = inputs and (layer.trainable_variables or layer.name in live)
+    for node in model.operations:  # sorted, inputs first; layers, and additions and the like
+        inputs = _inputs(node)
+        starts = inputs and (getattr(node, "trainable_variables", ()) or node.name in live)
         if starts or any(id(tensor) in moving for tensor in inputs):
-            moving.update(id(tensor) for tensor in keras.tree.flatten(layer.output))
+            moving.update(id(tensor) for tensor in keras.tree.flatten(node.output))
             tensors |= {id(tensor): tensor for tensor in inputs if id(tensor) not in moving}
     return list(tensors.values()) or [model.output]
 
@@ -121,6 +122,6 @@ def between(inputs: list, outputs: list) -> keras.Model:
     return keras.Model(inputs, [keras.layers.Identity()(tensor) for tensor in outputs])
 
 
-def _inputs(layer: keras.layers.Layer) -> list:
-    is_input = isinstance(layer, keras.layers.InputLayer)
-    return [] if is_input else keras.tree.flatten(layer.input)
+def _inputs(node: keras.Operation) -> list:
+    is_input = isinstance(node, keras.layers.InputLayer)
+    return [] if is_input else keras.tree.flatten(node.input)

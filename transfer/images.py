@@ -1,20 +1,33 @@
 """Pictures of every usual kind, read as people see them, as square arrays of RGB pixels."""
 
+import contextlib
+import logging
+import os
+import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE
 from tqdm import tqdm
 
 from transfer.dataset import write_array_header
+from transfer.errors import printable
 from transfer.parallel import map_in_threads
 
-# A larger picture is a decompression bomb or needs no more than its thumbnail here.
-Image.MAX_IMAGE_PIXELS = 100_000_000
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+# Pillow knows others, too, and would start Ghostscript for an EPS file called .jpg.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+# Of twice as many pixels Pillow says that they are a decompression bomb: 400 MB at 4 bytes each.
+Image.MAX_IMAGE_PIXELS = 50_000_000
+# A JPEG's own limit. A PNG of 40,000,000 x 1 would take 2 GB for the weights of the resize.
+MAX_SIDE = 65_535
+# Ten are usual. Each can take as long as the whole picture, and no more than 141 bytes.
+MAX_SCANS = 100
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it complains on stderr
 CHUNK = 256  # pictures in memory at a time: 20 MB at 160x160
 
 
@@ -35,11 +48,34 @@ def read_picture(
     Raises:
         Exception: Whatever Pillow raises for bytes that it can't decode.
     """
-    with Image.open(path) as picture:
-        rgb = to_rgb(ImageOps.exif_transpose(picture))
+    with Image.open(path, formats=FORMATS) as picture:
+        check_cost(picture, path)
+        picture.load()
+        rotate_upright(picture)
+        rgb = to_rgb(picture)
     box = centre_square(*rgb.size) if crop_to_aspect_ratio else None
     resized = rgb.resize((size, size), Image.Resampling.LANCZOS, box)
     return np.asarray(resized), rgb.size
+
+
+def check_cost(picture: Image.Image, path: Path) -> None:
+    """Refuse what a small file can do to time and memory beyond the number of its pixels.
+
+    Raises:
+        ValueError: A side is too long, or a JPEG has too many scans.
+    """
+    if max(picture.size) > MAX_SIDE:
+        raise ValueError("{} x {} pixels, a side over {:,}".format(*picture.size, MAX_SIDE))
+    if picture.format in ("JPEG", "MPO"):
+        scans = path.read_bytes().count(b"\xff\xda")
+        if scans > MAX_SCANS:
+            raise ValueError(f"a JPEG of {scans:,} scans, over {MAX_SCANS}")
+
+
+def rotate_upright(picture: Image.Image) -> None:
+    """Rotate and mirror a picture in place as its EXIF data says; damaged, it says nothing."""
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        ImageOps.exif_transpose(picture, in_place=True)
 
 
 def centre_square(width: int, height: int) -> tuple[float, float, float, float]:
@@ -56,13 +92,14 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         ValueError: 32-bit pixels, whose range no file says.
     """
     if picture.mode.startswith("I;16"):  # convert() would clip to 255, not scale
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+        (bits,) = getattr(picture, "tag_v2", {}).get(BITSPERSAMPLE, (16,))  # 12 in some TIFFs
+        return Image.fromarray((np.asarray(picture) >> bits - 8).astype(np.uint8)).convert("RGB")
     if picture.mode in ("I", "F"):
         raise ValueError(f"32-bit pixels (mode {picture.mode}) are not supported")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def write_images(
@@ -78,20 +115,44 @@ def write_images(
     with target.open("wb") as file:
         # Not a memory map: writing to one on a full disk kills the process.
         write_array_header(file, np.uint8, (0, size, size, 3))
-        decode = partial(_try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
-        paths = tqdm(paths, desc="decode", unit=" pictures", disable=None)
-        for pixels, result in map_in_threads(decode, paths, CHUNK):
-            results.append(result)
-            if pixels is not None:
-                file.write(pixels.tobytes())
+        decode = partial(try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
+        with quiet() as stderr:
+            paths = tqdm(paths, desc="decode", unit=" pictures", file=stderr, disable=None)
+            for pixels, result in map_in_threads(decode, paths, CHUNK):
+                results.append(result)
+                if pixels is not None:
+                    file.write(pixels.tobytes())
         file.seek(0)
         pictures = sum(not isinstance(result, str) for result in results)
         write_array_header(file, np.uint8, (pictures, size, size, 3))
     return results
 
 
-def _try_to_read(path: Path, size: int, crop_to_aspect_ratio: bool):
+@contextlib.contextmanager
+def quiet() -> Iterator[TextIO]:
+    """Keep decoders from complaining, of damage beside the pixels too; yield stderr for others.
+
+    Of the whole process, so not for each thread: Python's warnings, and file descriptor 2, where
+    libtiff writes.
+    """
+    with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                yield stderr
+        finally:
+            os.dup2(stderr.fileno(), 2)
+
+
+def try_to_read(
+    path: Path, size: int, crop_to_aspect_ratio: bool
+) -> tuple[np.ndarray, tuple[int, int]] | tuple[None, str]:
+    """Do as `read_picture` does; of what can't be read return None and why, on one line."""
     try:
         return read_picture(path, size, crop_to_aspect_ratio)
+    except UnidentifiedImageError:
+        return None, f"cannot identify it as {', '.join(FORMATS)}"
     except Exception as error:  # decoders of broken files raise nearly anything
-        return None, f"{type(error).__name__}: {error}".replace(str(path), path.name)
+        # Without the path, which an OSError's own words begin or end with.
+        words = getattr(error, "strerror", None) or str(error)
+        return None, printable(": ".join(filter(None, (type(error).__name__, words))))

@@ -1,10 +1,12 @@
 """The parameters: read once from params.yaml, checked as a whole before any work."""
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +33,8 @@ def _without_control_characters(value: str) -> str:
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+# Names in the query of a signed URL or of one with a key: X-Amz-Signature, sig, access_token, …
+SECRET = re.compile(r"(credential|key|key_?id|password|secret|sig|signature|token)$", re.IGNORECASE)
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -41,12 +45,14 @@ class Params(BaseModel):
 
     data_url: Address
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    backbone: Annotated[str, Field(min_length=1)]
     base_weights: Address
 
     image_size: Annotated[int, Field(ge=32, le=1024)]
     crop_to_aspect_ratio: bool
     val_fraction: Fraction
     test_fraction: Fraction
+    max_rejected: Annotated[float, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
     batch_size: Annotated[int, Field(ge=1)]
@@ -71,6 +77,17 @@ class Params(BaseModel):
                 "val_fraction + test_fraction must be below 1, or nothing is left to train on; "
                 f"received {self.val_fraction} + {self.test_fraction}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hold_no_secret(self) -> "Params":
+        for name in ("data_url", "base_weights"):
+            if secret := _secret_in(getattr(self, name)):
+                raise ValueError(
+                    f"{name}: expected a URL without secrets, for this file and dvc.lock go into "
+                    f"git; received one with {secret}; s3:// and gs:// take credentials from the "
+                    "environment; else fetch the file yourself and give its path"
+                )
         return self
 
     def check_layers(self, layer_names: Sequence[str]) -> None:
@@ -165,6 +182,15 @@ def _explain(errors: list[dict]) -> list[str]:
             expected = [first, *(message.removeprefix("input should be ") for message in rest)]
             lines.append(f"{name}: {' or '.join(expected)}{received}")
     return lines
+
+
+def _secret_in(url: str) -> str | None:
+    """Return what a URL has of a login or a signature, by its name; it is not to be printed."""
+    parts = urlsplit(url)
+    if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
+        return "a login"
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    return next((name for name in names if SECRET.search(name)), None)
 
 
 def _hint(word: str, words: Sequence[str]) -> str:

