@@ -50,7 +50,13 @@ def test_printable(text, expected):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("a\nb", "'a\\nb'"), (1e-6, "1e-06"), (None, "None"), ([1, [2, [3]]], "[1, [2, [...]]]")],
+    [
+        ("a\nb", "'a\\nb'"),
+        ("x" * 150, repr("x" * 150)),
+        (1e-6, "1e-06"),
+        (None, "None"),
+        ([1, [2, [3]]], "[1, [2, [...]]]"),
+    ],
 )
 def test_values_are_shown_on_a_line(value, expected):
     assert shown(value) == expected

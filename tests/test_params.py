@@ -92,6 +92,12 @@ def test_a_layer_is_an_index_or_a_name(load, name, value):
         ("views_gb", 0, "greater than 0"),
         ("crop_to_aspect_ratio", "yes", "a valid boolean"),
         ("data_sha256", "abc", "should match pattern"),
+        (
+            "data_url",
+            "a\nb",
+            "data_url: input should be a line of text, without control characters",
+        ),
+        ("base_weights", "a\0b", "base_weights: input should be a line of text, without control"),
         ("seed", [1], "a valid integer"),
         ("fine_tune_at", "", "input should be a valid integer or string should have at least 1"),
     ],
@@ -149,6 +155,13 @@ def test_files_that_hold_no_parameters(tmp_path, content, message):
     with pytest.raises(UserError, match=f"^{path}[: ].*{re.escape(message)}") as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT + '"s\\uD800\\n": 1\n')
+    with pytest.raises(UserError, match=r"yaml: s\\\\ud800\\n: unknown parameter; received 1$"):
+        load_params(path)
 
 
 @pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"%YAML 1.2\n---\n"])
