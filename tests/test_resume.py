@@ -113,8 +113,8 @@ def test_an_array_that_is_cut_off_is_named(tmp_path):
     split, classifier = make_split(), make_classifier()
     path = tmp_path / "images.npy"
     np.save(path, split.images)
-    path.write_bytes(path.read_bytes()[:-5000])
     cut = replace(split, images=StoredArray(path))
+    path.write_bytes(path.read_bytes()[:-5000])
     features = compute_features(classifier, cut, split, AUGMENTATION, "float32")
     with pytest.raises(UserError, match="images.npy is damaged: it ends in row"):
         fit_on(features, classifier, split, epochs=1)
