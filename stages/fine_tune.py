@@ -70,10 +70,13 @@ def get_features(
     classifier: keras.Model, train: Split, val: Split, first: int, params: Params
 ) -> Features:
     """Return stored features where the layers to train lie above them, else from the pictures."""
-    names = [layer.name for layer in classifier.get_layer("base").layers]
-    views_at = layer_index("views_at", params.views_at, names)
-    if params.views and first >= views_at:
-        return load_features(classifier, train, val, FINE_TUNE_FEATURES, views_at, params.precision)
+    if params.views:
+        names = [layer.name for layer in classifier.get_layer("base").layers]
+        views_at = layer_index("views_at", params.views_at, names)
+        if first >= views_at:
+            return load_features(
+                classifier, train, val, FINE_TUNE_FEATURES, views_at, params.precision
+            )
     augmentation = Augmentation(params.flip, params.rotation, params.seed)
     return compute_features(classifier, train, val, augmentation, params.precision)
 

@@ -258,9 +258,10 @@ def test_layer_index():
 @pytest.mark.parametrize("name", ["fine_tune_at", "views_at"])
 def test_every_parameter_that_names_a_layer_is_checked(load, name):
     names = ["input", "conv"]
-    load(fine_tune_at=1, views_at="conv").check_layers(names)
+    load(views=1, fine_tune_at=1, views_at="conv").check_layers(names)
+    load(views=0, fine_tune_at=1, views_at="of another base").check_layers(names)
     with pytest.raises(UserError, match=f"^{name}: .*received 2"):
-        load(**({"fine_tune_at": 1, "views_at": 1} | {name: 2})).check_layers(names)
+        load(**({"views": 1, "fine_tune_at": 1, "views_at": 1} | {name: 2})).check_layers(names)
 
 
 def test_parameters_cannot_change(load):

@@ -105,6 +105,21 @@ def test_views_are_stored_once_and_trained_on_by_every_experiment_after(reposito
     repository.restore()
 
 
+def test_another_backbone_is_trained_from_a_layer_of_its_own(repository):
+    changes = ("backbone=MobileNetV3Small", "fine_tune_at=expanded_conv_10_project")
+    output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
+    assert ran(output) == [stage for stage in STAGES if stage != "split"]
+    assert "weights of MobileNetV3Small: random" in output
+    tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
+    assert (
+        tuned["trainable_parameters"]
+        > json.loads((repository.folder / "metrics/train_head.json").read_text())[
+            "trainable_parameters"
+        ]
+    )
+    repository.restore()
+
+
 def test_image_size_reruns_split_and_what_follows(repository):
     assert ran(repository.dvc("exp", "run", "-S", "image_size=40")) == STAGES[1:]
     repository.restore()

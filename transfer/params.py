@@ -91,12 +91,12 @@ class Params(BaseModel):
         return self
 
     def check_layers(self, layer_names: Sequence[str]) -> None:
-        """Check the parameters that name layers of the base.
+        """Check the parameters that name layers of the base, views_at where there are views.
 
         Raises:
             UserError: Not one of its indices or names.
         """
-        for name in ("fine_tune_at", "views_at"):
+        for name in ("fine_tune_at", "views_at")[: 2 if self.views else 1]:
             layer_index(name, getattr(self, name), layer_names)
 
 
