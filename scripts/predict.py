@@ -28,7 +28,7 @@ from transfer import fetch
 from transfer.archives import SUFFIXES
 from transfer.errors import UserError, one_line, printable, run
 from transfer.files import MODEL, list_files
-from transfer.images import quiet
+from transfer.images import FORMATS, quiet
 from transfer.parallel import CORES, map_in_threads
 
 BATCH = 32  # pictures; each core has one
@@ -108,7 +108,7 @@ def expand(argument: str, content: bytes) -> list[str]:
 
 def is_picture(content: bytes) -> bool:
     try:
-        with Image.open(io.BytesIO(content)):
+        with Image.open(io.BytesIO(content), formats=FORMATS):
             return True
     except Exception:  # Pillow's decoders raise nearly anything
         return False

@@ -1,5 +1,6 @@
 """Copies of the project with DVC in them, and the mark of tests that need the real pictures."""
 
+import ast
 import fcntl
 import os
 import re
@@ -57,6 +58,17 @@ def project_files() -> list[str]:
         ["git", *tracked], cwd=PROJECT, check=True, capture_output=True, text=True
     ).stdout.split("\0")
     return [name for name in names if name and (PROJECT / name).is_file()]
+
+
+def imported_names(path: Path) -> set[str]:
+    """Return the modules that a file imports, and what it imports from them: a.b of `from a`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 class Repository:

@@ -1,6 +1,5 @@
 """Every package is locked with its hashes, and nothing else gets installed."""
 
-import ast
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, project_files
+from conftest import PROJECT, imported_names, project_files
 from packaging.utils import canonicalize_name
 
 LOCKS = {
@@ -46,9 +45,7 @@ def test_constraints_hold_nothing_that_is_in_no_lock():
 def test_every_package_that_is_imported_is_locked():
     distributions = packages_distributions()
     for name in project_files():
-        if name.endswith(".py") and not name.startswith(
-            "benchmarks/"
-        ):  # whose engines are optional
+        if name.endswith(".py") and not name.startswith("benchmarks/"):  # its engines are optional
             locks = LOCKS.values() if name.startswith("tests/") else ["requirements.lock"]
             locked = {package for lock in locks for package in pins(lock)}
             for module in imports(PROJECT / name):
@@ -60,16 +57,10 @@ def test_every_package_that_is_imported_is_locked():
 
 def imports(path):
     """Return the top-level modules that a file imports, those of Python and our own left out."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            names.add(node.module)
     own = {Path(name).stem for name in project_files()} | {
         Path(name).parts[0] for name in project_files()
     }
-    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - own
+    return {name.split(".")[0] for name in imported_names(path)} - sys.stdlib_module_names - own
 
 
 def test_make_installs_only_bytes_of_the_lock(tmp_path):

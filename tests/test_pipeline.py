@@ -14,6 +14,10 @@ STAGES = ["download", "split", "features", "train_head", "fine_tune", "evaluate"
 TRAINABLE_FROM_120 = 1_626_177
 
 
+def metrics_of(repository, name):
+    return json.loads((repository.folder / f"metrics/{name}.json").read_text())
+
+
 def rows_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -40,11 +44,10 @@ def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
 
 
 def test_metrics_hold_what_others_rely_on(repository):
-    read = lambda name: json.loads((repository.folder / "metrics" / name).read_text())  # noqa: E731
     of_training = {"val_accuracy", "val_loss", "epochs", "trainable_parameters"}
-    assert set(read("train_head.json")) == of_training
-    assert set(read("fine_tune.json")) == of_training | {"delivered"}
-    scores = read("evaluate.json")
+    assert set(metrics_of(repository, "train_head")) == of_training
+    assert set(metrics_of(repository, "fine_tune")) == of_training | {"delivered"}
+    scores = metrics_of(repository, "evaluate")
     assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
     assert {"accuracy", "loss", "roc_auc"} <= {name.removeprefix("head_") for name in scores}
     every = {row["score"]: row for row in rows_of(repository.folder / "metrics/scores.csv")}
@@ -71,15 +74,15 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     )
     assert ran(output) == ["fine_tune", "evaluate", "plot"]
     assert "1e-06" in (repository.folder / "params.yaml").read_text()
-    tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
+    tuned = metrics_of(repository, "fine_tune")
     assert tuned["trainable_parameters"] == TRAINABLE_FROM_120
     repository.restore()
 
 
 def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repository):
     output = repository.dvc("exp", "run", "-S", "fine_tune_learning_rate=0.3")
-    read = lambda name: json.loads((repository.folder / "metrics" / name).read_text())  # noqa: E731
-    head, tuned, scores = (read(f"{n}.json") for n in ("train_head", "fine_tune", "evaluate"))
+    names = ("train_head", "fine_tune", "evaluate")
+    head, tuned, scores = (metrics_of(repository, name) for name in names)
     models = repository.folder / "models"
     assert (models / "model.keras").read_bytes() == (models / "head.keras").read_bytes()
     assert tuned["delivered"] == "head"
@@ -110,7 +113,7 @@ def test_another_backbone_is_trained_from_a_layer_of_its_own(repository):
     output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
     assert ran(output) == [stage for stage in STAGES if stage != "split"]
     assert "weights of MobileNetV3Small: random" in output
-    tuned = json.loads((repository.folder / "metrics/fine_tune.json").read_text())
+    tuned = metrics_of(repository, "fine_tune")
     assert (
         tuned["trainable_parameters"]
         > json.loads((repository.folder / "metrics/train_head.json").read_text())[

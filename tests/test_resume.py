@@ -71,6 +71,7 @@ def test_a_damaged_state_is_none(state, damage):
 
 
 def test_no_state_is_unpickled(state):
+    state.path.parent.mkdir(parents=True)
     np.savez(state.path, history=np.array([object()], dtype=object))
     assert state.restore([]) == []
 
@@ -90,18 +91,20 @@ def test_only_what_the_stage_reads_makes_a_difference(state):
 
 
 def test_states_that_nobody_went_on_with_are_removed_after_a_month(state):
+    state.path.parent.mkdir(parents=True)
     for name, age in (("old.npz", KEPT_SECONDS + 60), ("new.npz", KEPT_SECONDS - 60)):
         (state.path.parent / name).touch()
         os.utime(state.path.parent / name, (0, time.time() - age))
-    TrainingState("fine_tune", PARAMS)
+    state.remove()
     assert [path.name for path in state.path.parent.iterdir()] == ["new.npz"]
 
 
 def test_training_goes_on_where_no_state_can_be_kept(state, capsys):
-    state.path.mkdir()
-    (state.path / "full").touch()
-    assert fine_tune(2, state) == fine_tune(2)
+    state.path.parent.parent.parent.mkdir(exist_ok=True)
+    state.path.parent.parent.write_text("a file where the user's cache should be")
+    assert fine_tune(2, TrainingState("fine_tune", PARAMS)) == fine_tune(2)
     assert "warning: an interrupted run could not go on from here: " in capsys.readouterr().out
+    state.remove()
 
 
 def test_a_loss_that_is_no_number_ends_the_training():
@@ -118,3 +121,14 @@ def test_an_array_that_is_cut_off_is_named(tmp_path):
     features = compute_features(classifier, cut, split, AUGMENTATION, "float32")
     with pytest.raises(UserError, match="images.npy is damaged: it ends in row"):
         fit_on(features, classifier, split, epochs=1)
+
+
+def test_a_lack_of_memory_in_a_worker_says_what_to_lower():
+    split, classifier = make_split(), make_classifier()
+    features = compute_features(classifier, split, split, AUGMENTATION, "float32")
+
+    def without_memory(places, epoch):
+        raise MemoryError
+
+    with pytest.raises(UserError, match="memory is too small for batches of 4 .* lower batch_size"):
+        fit_on(replace(features, train=without_memory), classifier, split, epochs=1)

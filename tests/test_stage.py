@@ -82,3 +82,11 @@ def test_a_signal_ends_a_stage_with_one_line(tmp_path, number):
         process.send_signal(number)
         assert process.wait(timeout=10) == 1
         assert process.stderr.read() == "interrupted; the same command goes on from here\n"
+
+
+def test_ctrl_c_while_tensorflow_loads_is_one_line(tmp_path):
+    loading = "import transfer, time; print('loads', flush=True); time.sleep(60)"
+    with start(tmp_path, loading) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT
+        assert process.stderr.read() == "interrupted; the same command goes on from here\n"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import PROJECT
+from conftest import PROJECT, imported_names
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 
@@ -23,13 +23,7 @@ def modules_of(path):
 
 
 def imported(file):
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    candidates = (PROJECT / f"{name.replace('.', '/')}.py" for name in names)
+    candidates = (PROJECT / f"{name.replace('.', '/')}.py" for name in imported_names(file))
     return [candidate for candidate in candidates if candidate.exists()]
 
 

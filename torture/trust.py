@@ -79,7 +79,7 @@ def main() -> None:
         ]
     refused = "refused in one line that names it"
     faults = (
-        ("model.keras cut or a byte of it changed", f"{refused}, or predicts the same"),
+        ("model.keras cut or a byte of it changed", f"{refused}, or has the same weights"),
         ("weights.h5 cut or a byte of it changed", f"{refused}, or loaded: HDF5 has no checksum"),
         (".npy cut or a byte of it changed", f"{refused}, or other numbers: it has no checksum"),
     )

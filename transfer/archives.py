@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from transfer.errors import UserError, shown
+from transfer.errors import UserError, one_line, shown
 from transfer.fetch import CHUNK, what_it_is
 from transfer.files import is_plain
 
@@ -68,7 +68,7 @@ def unpack(source: Path, target: Path) -> None:
         if getattr(error, "errno", None) not in (None, errno.EINVAL):  # such as a full disk
             raise  # EINVAL: a damaged number, where to read on
         raise UserError(
-            f"data_url: {source.name} is damaged or encrypted: {' '.join(str(error).split())}; "
+            f"data_url: {source.name} is damaged or encrypted: {one_line(error)}; "
             "fetch or make it again"
         ) from None
 

@@ -1,12 +1,11 @@
 """The bases of keras.applications, each with its own preprocessing."""
 
-import difflib
 import inspect
 
 import numpy as np
 
 from transfer.engine import keras
-from transfer.errors import UserError
+from transfer.errors import UserError, did_you_mean, one_line
 
 BACKBONES = tuple(name for name in dir(keras.applications) if name[0].isupper())
 CHANNELS = 3
@@ -15,10 +14,9 @@ CHANNELS = 3
 def check_backbone(backbone: str) -> None:
     """Raise a UserError if keras.applications has no such backbone."""
     if backbone not in BACKBONES:
-        close = difflib.get_close_matches(backbone, BACKBONES, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
         raise UserError(
-            f"backbone: expected one of {', '.join(BACKBONES)}; received {backbone!r}{hint}"
+            f"backbone: expected one of {', '.join(BACKBONES)}; received {backbone!r}"
+            f"{did_you_mean(backbone, BACKBONES)}"
         )
 
 
@@ -36,7 +34,7 @@ def build_base(backbone: str, image_size: int) -> keras.Model:
             input_shape=(image_size, image_size, CHANNELS), include_top=False, weights=None
         )
     except ValueError as error:
-        raise UserError(f"image_size: {backbone}: {' '.join(str(error).split())}") from None
+        raise UserError(f"image_size: {backbone}: {one_line(error)}") from None
     base.name = "base"  # some look up their blocks by the name that they are given
     return base
 

@@ -1,10 +1,13 @@
 """Errors are for people: one line that says what was expected and received, no traceback."""
 
+import difflib
 import errno
 import reprlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from transfer import INTERRUPTED
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, what a user may have, or a file
 _REPR = reprlib.Repr()
@@ -30,6 +33,12 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """Return a hint at the one of `words` that is most like `word`, empty if none is."""
+    close = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's `main`; end with one line and a non-zero exit code where it can't go on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -43,4 +52,4 @@ def run(main: Callable[[], None]) -> None:
         on = "; make room and run it again" if error.errno in FULL else ""
         sys.exit(f"error: {' '.join(str(error.strerror or error).split())}{where}{on}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from here")
+        sys.exit(INTERRUPTED)

@@ -73,6 +73,7 @@ def fetch(url: str) -> Path:
     target = cache_folder() / name
     if target.exists():
         return target
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{name}.part")
     failures = 0
     while True:

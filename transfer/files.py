@@ -56,8 +56,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Return the project's folder in the user's cache."""
-    return platformdirs.user_cache_path("transfer-learning", ensure_exists=True)
+    """Return the project's folder in the user's cache, which need not be there yet."""
+    return platformdirs.user_cache_path("transfer-learning")
 
 
 def remove(path: Path) -> None:

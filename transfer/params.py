@@ -1,6 +1,5 @@
 """The parameters: read once from params.yaml, checked as a whole before any work."""
 
-import difflib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
-from transfer.errors import UserError, shown
+from transfer.errors import UserError, did_you_mean, shown
 from transfer.files import is_plain
 
 MAX_BYTES = 100_000  # 40 times what params.yaml takes; the parser needs seconds a megabyte
@@ -110,7 +109,7 @@ def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) ->
         if value in layer_names:
             return layer_names.index(value)
         raise UserError(
-            f"{parameter}: the base has no layer of that name{_hint(value, layer_names)}; "
+            f"{parameter}: the base has no layer of that name{did_you_mean(value, layer_names)}; "
             f"give a name or an index from 0 to {len(layer_names) - 1}; received {shown(value)}"
         )
     if value >= len(layer_names):
@@ -175,7 +174,7 @@ def _explain(errors: list[dict]) -> list[str]:
         elif error["type"] == "missing":
             lines.append(f"{name}: missing; README.md lists every parameter with its default")
         elif error["type"] == "extra_forbidden":
-            hint = _hint(name, list(Params.model_fields))
+            hint = did_you_mean(name, list(Params.model_fields))
             lines.append(f"{shown(name)[1:-1]}: unknown parameter{hint}{received}")
         else:  # several errors: one for each type that the parameter may have
             first, *rest = (e["msg"][0].lower() + e["msg"][1:] for e in (error, *others))
@@ -191,8 +190,3 @@ def _secret_in(url: str) -> str | None:
         return "a login"
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     return next((name for name in names if SECRET.search(name)), None)
-
-
-def _hint(word: str, words: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -5,6 +5,7 @@ import json
 import os
 import time
 import zipfile
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -32,12 +33,7 @@ class TrainingState:
     """
 
     def __init__(self, stage: str, params: Params):
-        folder = cache_folder() / "training"
-        folder.mkdir(exist_ok=True)
-        for old in folder.iterdir():
-            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-                old.unlink(missing_ok=True)
-        self.path = folder / f"{stage}-{run_key(stage, params)}.npz"
+        self.path = cache_folder() / "training" / f"{stage}-{run_key(stage, params)}.npz"
 
     def restore(self, variables: list[keras.Variable]) -> list[tuple]:
         """Give the variables the values that they had; return the history, empty if there is none.
@@ -59,18 +55,23 @@ class TrainingState:
         arrays = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.path.with_suffix(f".{os.getpid()}")  # an equal run may be under way
         try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 np.savez(file, history=np.array(history, float), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             print(f"warning: an interrupted run could not go on from here: {error}")
 
     def remove(self) -> None:
-        """Remove the state of a training whose results are written."""
+        """Remove the state of a training whose results are written, and others after a month."""
         self.path.unlink(missing_ok=True)
+        for old in self.path.parent.glob("*"):
+            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                old.unlink(missing_ok=True)
 
 
 def run_key(stage: str, params: Params) -> str:

@@ -108,13 +108,14 @@ def errors_of_training(batch_size: int, *batches: Batches) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise UserError(
-            f"the memory is too small for batches of {batch_size} pictures; lower batch_size or "
-            "image_size, or raise fine_tune_at"
-        ) from None
     except Exception as wrapped:
-        raise next((b.error for b in batches if b.error), wrapped) from None
+        error = next((b.error for b in batches if b.error), wrapped)
+        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+            error = UserError(
+                f"the memory is too small for batches of {batch_size} pictures; lower batch_size "
+                "or image_size, or raise fine_tune_at"
+            )
+        raise error from None
 
 
 class Progress(keras.callbacks.Callback):

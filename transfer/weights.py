@@ -15,7 +15,7 @@ from transfer import fetch
 from transfer.engine import keras
 
 from keras.src.utils import file_utils  # isort: skip
-from transfer.errors import UserError
+from transfer.errors import UserError, one_line
 from transfer.files import replacing, sha256
 
 SIZES = (96, 128, 160, 192, 224)
@@ -95,7 +95,7 @@ def load_as_keras_does(base: keras.Model, backbone: str) -> None:
         build = getattr(keras.applications, backbone)
         model = build(include_top=False, weights="imagenet", input_shape=base.input_shape[1:])
     except ValueError as error:
-        raise UserError(f"base_weights: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"base_weights: {one_line(error)}") from None
     finally:
         file_utils.get_file = kept
     base.set_weights(model.get_weights())
@@ -130,7 +130,7 @@ def load_h5(base: keras.Model, path: Path) -> None:
         what = "damaged, or of another model" if h5py.is_hdf5(path) else fetch.what_it_is(path)
         raise UserError(
             f"base_weights: {path.name} doesn't hold the weights of the backbone without its top; "
-            f"it is {what}: {' '.join(str(error).split())[:200]}"
+            f"it is {what}: {one_line(error)}"
         ) from None
 
 
