@@ -187,6 +187,7 @@ def test_what_a_wrong_file_is(tmp_path, content, expected):
 )
 def test_a_file_is_removed_for_its_own_faults_alone(tmp_path, trouble, keep, left):
     cached, own = fetch.cache_folder() / "a.zip", tmp_path / "a.zip"
+    cached.parent.mkdir(parents=True)
     for path in (cached, own):
         path.touch()
         try:

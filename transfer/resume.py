@@ -68,10 +68,11 @@ class TrainingState:
 
     def remove(self) -> None:
         """Remove the state of a training whose results are written, and others after a month."""
-        self.path.unlink(missing_ok=True)
-        for old in self.path.parent.glob("*"):
-            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-                old.unlink(missing_ok=True)
+        with suppress(OSError):  # where none could be written, none is
+            self.path.unlink(missing_ok=True)
+            for old in self.path.parent.iterdir():
+                if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                    old.unlink(missing_ok=True)
 
 
 def run_key(stage: str, params: Params) -> str:
