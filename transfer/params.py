@@ -95,8 +95,9 @@ class Params(BaseModel):
         Raises:
             UserError: Not one of its indices or names.
         """
-        for name in ("fine_tune_at", "views_at")[: 2 if self.views else 1]:
-            layer_index(name, getattr(self, name), layer_names)
+        layer_index("fine_tune_at", self.fine_tune_at, layer_names)
+        if self.views:
+            layer_index("views_at", self.views_at, layer_names)
 
 
 def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) -> int:
