@@ -143,7 +143,7 @@ def inputs(folder: Path) -> dict:
 
     images = np.load(folder / "data/split/images.npy", mmap_mode="r")
     files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]
-    maps = Augmentation("horizontal", 0.2, 0).draw(BATCH, 160, 1)
+    maps = Augmentation(0, "horizontal", 0.2).draw_maps(BATCH, 160, 1)
     layers = [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.2)]
     model = keras.Sequential(layers)
     augment = tf.function(lambda pixels: model(pixels, training=True))

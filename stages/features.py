@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from transfer.augmentation import Augmentation
+from transfer.augmentation import augmentation_of
 from transfer.dataset import load_split
 from transfer.files import BASE_WEIGHTS, FINE_TUNE_FEATURES, HEAD_FEATURES, SPLIT, replacing
 from transfer.params import Params, layer_index, load_params
@@ -42,7 +42,7 @@ def store(params: Params, head: Path, fine_tune: Path) -> None:
         build_classifier(base, params.backbone, len(train.class_names), dropout=0, seed=0),
         train,
         val,
-        Augmentation(params.flip, params.rotation, params.seed),
+        augmentation_of(params),
         params.views,
         layer_index("views_at", params.views_at, [layer.name for layer in base.layers]),
         params.views_gb * 1e9,

@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from transfer.augmentation import Augmentation
+from transfer.augmentation import Augmentation, augmentation_of
 from transfer.dataset import Split, load_split
 from transfer.engine import keras
 from transfer.features import Features, compute_features, load_features
@@ -19,10 +19,12 @@ from transfer.files import (
     write_csv,
 )
 from transfer.model import load_model, read_description, save_model, unfreeze
+from transfer.optimizers import build_optimizer
 from transfer.params import Params, layer_index, load_params
 from transfer.resume import TrainingState
 from transfer.stage import run
-from transfer.training import HISTORY_COLUMNS, fit, report
+from transfer.targets import Targets, training_targets
+from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
 
 
 def main() -> None:
@@ -35,29 +37,38 @@ def main() -> None:
     first = layer_index("fine_tune_at", params.fine_tune_at, names)
     unfreeze(base, first)
     head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
+    augmentation = augmentation_of(params)
     state = TrainingState("fine_tune", params)
     history = fit(
         classifier,
-        keras.optimizers.RMSprop(params.fine_tune_learning_rate),
-        get_features(classifier, train, val, first, params),
-        (train.labels, val.labels),
+        build_optimizer(
+            keras.optimizers.RMSprop,
+            params.fine_tune_learning_rate,
+            params.fine_tune_epochs,
+            len(train.labels),
+            params,
+        ),
+        get_features(classifier, train, val, first, augmentation, params),
+        (training_targets(train, augmentation, params), Targets(val)),
         params.batch_size,
         params.seed,
         params.fine_tune_epochs,
         first_epoch=len(head_history) + 1,
+        patience=params.early_stopping,
         state=state,
     )
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)
-    if quality(history[-1]) >= quality(head_history[-1]):
+    tuned, head = (kept_epoch(rows, params.early_stopping) for rows in (history, head_history))
+    if quality(tuned) >= quality(head):
         save_model(classifier, MODEL, read_description(HEAD_MODEL))
-        report("fine_tune", classifier, history, started, delivered="fine-tuned")
+        report("fine_tune", classifier, len(history), tuned, started, delivered="fine-tuned")
     else:
         with replacing(MODEL) as temporary:
             shutil.copyfile(HEAD_MODEL, temporary)
-        *_, accuracy, loss = head_history[-1]
+        *_, accuracy, loss = head
         of_head = {"delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
-        report("fine_tune", classifier, history, started, **of_head)
+        report("fine_tune", classifier, len(history), tuned, started, **of_head)
         print(
             f"fine_tune: the head alone was better (validation accuracy {accuracy:.4f}, loss "
             f"{loss:.4f}), so {MODEL} is the head's model; lower fine_tune_learning_rate, or raise "
@@ -67,7 +78,12 @@ def main() -> None:
 
 
 def get_features(
-    classifier: keras.Model, train: Split, val: Split, first: int, params: Params
+    classifier: keras.Model,
+    train: Split,
+    val: Split,
+    first: int,
+    augmentation: Augmentation,
+    params: Params,
 ) -> Features:
     """Return stored features where the layers to train lie above them, else from the pictures."""
     if params.views:
@@ -77,7 +93,6 @@ def get_features(
             return load_features(
                 classifier, train, val, FINE_TUNE_FEATURES, views_at, params.precision
             )
-    augmentation = Augmentation(params.flip, params.rotation, params.seed)
     return compute_features(classifier, train, val, augmentation, params.precision)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from transfer import figures
-from transfer.augmentation import Augmentation, pixels_of
+from transfer.augmentation import Augmentation, augmentation_of, augmented_pixels
 from transfer.dataset import Split, StoredArray, load_split
 from transfer.files import (
     HISTORY,
@@ -36,9 +36,7 @@ def main() -> None:
         "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
         "reliability": figures.reliability(test.labels, both),
         "samples": sample_grid(train),
-        "augmentation": augmentation_grid(
-            train, Augmentation(params.flip, params.rotation, params.seed)
-        ),
+        "augmentation": augmentation_grid(train, augmentation_of(params)),
         "predictions": prediction_grid(test, model, spread(len(test.rows)), "Predictions"),
         "mistakes": prediction_grid(test, model, worst_mistakes(test, model), "Worst mistakes"),
     }
@@ -76,7 +74,7 @@ def sample_grid(split: Split):
 def augmentation_grid(split: Split, augmentation: Augmentation):
     """Draw one picture as the first epochs of the training see it."""
     place = spread(len(split.rows))[:1]
-    read = pixels_of(split, augmentation)
+    read = augmented_pixels(split, augmentation)
     pixels = np.concatenate([read(place, epoch)[0] for epoch in range(1, SHOWN + 1)])
     return figures.picture_grid(pixels, [""] * SHOWN, title="One picture, augmented")
 

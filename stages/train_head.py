@@ -2,7 +2,7 @@
 
 import time
 
-from transfer.augmentation import Augmentation
+from transfer.augmentation import augmentation_of
 from transfer.backbones import build_base
 from transfer.dataset import load_split
 from transfer.engine import keras
@@ -16,10 +16,12 @@ from transfer.files import (
     write_csv,
 )
 from transfer.model import Description, build_classifier, load_base, save_model
+from transfer.optimizers import build_optimizer
 from transfer.params import load_params
 from transfer.resume import TrainingState
 from transfer.stage import run
-from transfer.training import HISTORY_COLUMNS, fit, report
+from transfer.targets import Targets, training_targets
+from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
 
 
 def main() -> None:
@@ -31,28 +33,36 @@ def main() -> None:
     load_base(base, BASE_WEIGHTS)
     classes = len(train.class_names)
     classifier = build_classifier(base, params.backbone, classes, params.dropout, params.seed)
+    augmentation = augmentation_of(params)
     if params.views:
         features = load_features(
             classifier, train, val, HEAD_FEATURES, len(base.layers), params.precision
         )
     else:
-        augmentation = Augmentation(params.flip, params.rotation, params.seed)
         features = compute_features(classifier, train, val, augmentation, params.precision)
     state = TrainingState("train_head", params)
     history = fit(
         classifier,
-        keras.optimizers.Adam(params.head_learning_rate),
+        build_optimizer(
+            keras.optimizers.Adam,
+            params.head_learning_rate,
+            params.head_epochs,
+            len(train.labels),
+            params,
+        ),
         features,
-        (train.labels, val.labels),
+        (training_targets(train, augmentation, params), Targets(val)),
         params.batch_size,
         params.seed,
         params.head_epochs,
+        patience=params.early_stopping,
         state=state,
     )
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
-    report("train_head", classifier, history, started)
+    kept = kept_epoch(history, params.early_stopping)
+    report("train_head", classifier, len(history), kept, started)
     state.remove()
 
 

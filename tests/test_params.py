@@ -117,6 +117,12 @@ def test_fractions_must_leave_pictures_to_train_on(load):
         load(val_fraction=0.5, test_fraction=0.5)
 
 
+def test_warm_up_must_leave_epochs_of_both_phases(load):
+    assert load(warmup_epochs=2, head_epochs=3, fine_tune_epochs=3).warmup_epochs == 2
+    with pytest.raises(UserError, match="must be below fine_tune_epochs.*received 3 of 3"):
+        load(warmup_epochs=3, head_epochs=5, fine_tune_epochs=3)
+
+
 def test_unknown_parameter_gets_a_hint_and_missing_ones_a_pointer(load):
     with pytest.raises(UserError) as caught:
         load(without=["fine_tune_at"], fine_tun_at=3, zzz=1)

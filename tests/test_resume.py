@@ -33,12 +33,13 @@ def state(tmp_path, monkeypatch):
     return TrainingState("fine_tune", PARAMS)
 
 
-def fine_tune(epochs, state=None):
+def fine_tune(epochs, state=None, **options):
     """Train with dropout and an optimizer that has a state; return history and all the weights."""
     classifier = make_classifier()
     unfreeze(classifier.get_layer("base"), 140)
     optimizer = keras.optimizers.RMSprop(1e-3)
-    history = train(classifier, make_split(), epochs, optimizer, state=state, first_epoch=3)
+    options |= {"state": state, "first_epoch": 3}
+    history = train(classifier, make_split(), epochs, optimizer, **options)
     return history, [weight.tobytes() for weight in classifier.get_weights()]
 
 
@@ -51,6 +52,15 @@ def test_a_run_goes_on_from_its_last_epoch_to_the_same_bytes(state, capsys):
     assert fine_tune(4, state) == undisturbed  # all epochs done, the outputs not yet written
     state.remove()
     assert list(state.path.parent.iterdir()) == []
+
+
+def test_the_best_epoch_outlives_an_interruption(state):
+    undisturbed = fine_tune(12, patience=2)
+    epochs = len(undisturbed[0])
+    assert epochs < 12
+    for done in (epochs - 1, epochs):  # the best is behind, and all is over
+        fine_tune(done, state, patience=2)
+        assert fine_tune(12, state, patience=2) == undisturbed
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,12 @@ def imported(file):
 
 
 def params_of(path):
-    """Return the parameters read as `params.name`; a call such as `params.check_…()` is none."""
+    """Return the parameters that a stage or a module of it reads as `params.name`."""
+    return {name for module in modules_of(path) for name in params_read(PROJECT / module)}
+
+
+def params_read(path):
+    """Return the names read as `params.name`; a call such as `params.check_…()` is none."""
     tree = ast.parse(path.read_text())
     calls = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     return {

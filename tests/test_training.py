@@ -10,9 +10,10 @@ from transfer.engine import keras
 from transfer.features import Features, compute_features, load_features, write_features
 from transfer.model import Description, build_classifier, load_model, save_model, unfreeze
 from transfer.prediction import predict
-from transfer.training import HISTORY_COLUMNS, fit
+from transfer.targets import Targets
+from transfer.training import HISTORY_COLUMNS, fit, kept_epoch
 
-AUGMENTATION = Augmentation("horizontal", 0.2, seed=0)
+AUGMENTATION = Augmentation(0, "horizontal", 0.2)
 
 
 def make_split(pictures=10, classes=2, size=32):
@@ -50,8 +51,8 @@ def train(classifier, split, epochs=2, optimizer=None, precision="float32", **op
 
 def fit_on(features, classifier, split, epochs, optimizer=None, **options):
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
-    labels = (split.labels, split.labels)
-    return fit(classifier, optimizer, features, labels, 4, 0, epochs, **options)
+    targets = options.pop("targets", Targets(split))
+    return fit(classifier, optimizer, features, (targets, Targets(split)), 4, 0, epochs, **options)
 
 
 @pytest.mark.parametrize("fine_tune_at", [0, 100])
@@ -180,3 +181,35 @@ def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
     assert {weight.dtype for weight in loaded.get_layer("base").weights} == {"float32"}
     assert {layer.compute_dtype for layer in loaded.get_layer("base").layers} == {"float32"}
     np.testing.assert_array_equal(predict(loaded, split), predict(classifier, split))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_on_smoothed_mixed_and_weighed_targets_learns(classes):
+    split = make_split(pictures=24, classes=classes)
+    augmentation = Augmentation(0, random_crop=0.1, color_jitter=0.1, mixup=0.2)
+    targets = Targets(split, 0.1, augmentation, balanced=True)
+    classifier = make_classifier(classes)
+    unfreeze(classifier.get_layer("base"), 140)
+    features = compute_features(classifier, split, split, augmentation, "float32")
+    history = fit_on(features, classifier, split, 6, keras.optimizers.Adam(3e-3), targets=targets)
+    accuracy, val_loss = (HISTORY_COLUMNS.index(name) for name in ("accuracy", "val_loss"))
+    assert history[-1][val_loss] < history[0][val_loss]
+    assert max(row[accuracy] for row in history) > 1.2 / classes  # of targets that are no labels
+
+
+def test_training_stops_early_and_keeps_the_best_epoch():
+    split = make_split(pictures=24)
+    classifier = make_classifier()
+    # Too high a rate, so that the validation loss soon rises.
+    sgd = keras.optimizers.SGD(3.0, momentum=0.9)
+    history = train(classifier, split, epochs=30, optimizer=sgd, patience=2)
+    best = kept_epoch(history, 2)
+    assert len(history) < 30 and history[-1][0] == best[0] + 2
+    assert best[-1] == min(row[-1] for row in history)
+    logits = classifier(split.images[split.rows]).numpy()[:, 0].astype(float)
+    losses = np.logaddexp(0, np.where(split.labels == 1, -logits, logits))
+    assert losses.mean() == pytest.approx(best[-1], rel=1e-3)
+
+
+def test_without_patience_the_last_epoch_is_kept():
+    assert kept_epoch([(1, 0, 0, 1, 0.1), (2, 0, 0, 1, 0.2)], 0) == (2, 0, 0, 1, 0.2)

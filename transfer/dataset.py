@@ -18,7 +18,7 @@ REJECTED = "rejected.csv"
 NEAR_DUPLICATES = "near_duplicates.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
 NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
-# From places in a split, int [B], and an epoch to arrays [B, …].
+# From places in a split, int [B], and a view, from 1, to arrays [B, …].
 Source = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 
 
@@ -102,6 +102,11 @@ def load_split(folder: Path, split: str) -> Split:
         paths=[manifest[row]["path"] for row in rows],
         class_names=class_names,
     )
+
+
+def plain_pixels(split: Split) -> Source:
+    """Return the source of a split's pixels as they are, uint8 [B, H, W, 3]."""
+    return lambda places, epoch: (split.images[split.rows[places]],)
 
 
 def write_array_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:

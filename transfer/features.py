@@ -1,8 +1,8 @@
 """What the frozen layers make of pictures: computed for every batch, or once for a few views.
 
 A view is a picture as one epoch's augmentation shows it; with `views` of them, epoch e trains on
-view (e - 1) mod views. Their features are DVC's: folders of float16 arrays [views * pictures, D],
-where D is all the tensors of a frontier one after the other.
+view (e - 1) mod views + 1. Their features are DVC's: folders of float16 arrays
+[views * pictures, D], where D is all the tensors of a frontier one after the other.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from transfer.augmentation import Augmentation, pixels_of
-from transfer.dataset import Source, Split, StoredArray, write_array_header
+from transfer.augmentation import Augmentation, augmented_pixels
+from transfer.dataset import Source, Split, StoredArray, plain_pixels, write_array_header
 from transfer.engine import keras, tf
 from transfer.errors import UserError
 from transfer.folding import between, fold, frontier
@@ -29,11 +29,13 @@ class Features:
     """Features of both splits and the layers that make something of them.
 
     live: from the features to the pooled output of the base.
+    views: how many of each training picture there are; 0: one for each epoch.
     """
 
     train: Source
     val: Source
     live: keras.Model
+    views: int = 0
 
 
 def compute_features(
@@ -46,7 +48,9 @@ def compute_features(
     extract = extract_from_pixels(between(base.inputs, start), preprocessing)
     live = between(start, base.outputs)
     return Features(
-        _through(extract, pixels_of(train, augmentation)), _through(extract, pixels_of(val)), live
+        _through(extract, augmented_pixels(train, augmentation)),
+        _through(extract, plain_pixels(val)),
+        live,
     )
 
 
@@ -69,10 +73,12 @@ def load_features(
     shapes = [tensor.shape[1:] for tensor in stored]
     extract = extract_from_tensors(between(stored, start))
     live = between(start, base.outputs)
+    of_train, of_val = (StoredArray(folder / f"{name}.npy") for name in ("train", "val"))
     return Features(
-        _through(extract, _stored(folder / "train.npy", len(train.rows), shapes)),
-        _through(extract, _stored(folder / "val.npy", len(val.rows), shapes)),
+        _through(extract, _stored(of_train, len(train.rows), shapes)),
+        _through(extract, _stored(of_val, len(val.rows), shapes)),
         live,
+        views=len(of_train) // len(train.rows),
     )
 
 
@@ -118,8 +124,9 @@ def write_features(
         tensors = to_middle(*source(places, epoch))
         return _to_bytes(to_end(*tensors)), _to_bytes(tensors)
 
-    _write(compute, pixels_of(train, augmentation), len(train.rows), views, "train", outs)
-    _write(compute, pixels_of(val), len(val.rows), 1, "val", outs)
+    pixels = augmented_pixels(train, augmentation)
+    _write(compute, pixels, len(train.rows), views, "train", outs)
+    _write(compute, plain_pixels(val), len(val.rows), 1, "val", outs)
 
 
 def _write(
@@ -175,13 +182,11 @@ def _through(extract: Inference, source: Source) -> Source:
     return lambda places, epoch: tuple(extract(*source(places, epoch)))
 
 
-def _stored(path: Path, pictures: int, shapes: list[tuple[int, ...]]) -> Source:
-    array = StoredArray(path)
-    views = len(array) // pictures
+def _stored(array: StoredArray, pictures: int, shapes: list[tuple[int, ...]]) -> Source:
     ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1].astype(int)
 
-    def read(places: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
-        flat = array[(epoch - 1) % views * pictures + places].astype(np.float32)
+    def read(places: np.ndarray, view: int) -> tuple[np.ndarray, ...]:
+        flat = array[(view - 1) * pictures + places].astype(np.float32)
         parts = np.split(flat, ends, axis=1)
         return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True))
 

@@ -57,12 +57,21 @@ class Params(BaseModel):
     batch_size: Annotated[int, Field(ge=1)]
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
     rotation: Annotated[float, Field(ge=0, le=0.5)]
+    random_crop: Annotated[float, Field(ge=0, lt=1)]
+    color_jitter: Annotated[float, Field(ge=0, le=1)]
+    mixup: Annotated[float, Field(ge=0, le=10)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["none", "balanced"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     head_epochs: Annotated[int, Field(ge=1)]
     head_learning_rate: LearningRate
     fine_tune_epochs: Annotated[int, Field(ge=1)]
     fine_tune_learning_rate: LearningRate
     fine_tune_at: Layer
+    schedule: Literal["constant", "cosine"]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    early_stopping: Annotated[int, Field(ge=0)]
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
     views: Annotated[int, Field(ge=0)]
@@ -76,6 +85,16 @@ class Params(BaseModel):
                 "val_fraction + test_fraction must be below 1, or nothing is left to train on; "
                 f"received {self.val_fraction} + {self.test_fraction}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _leave_epochs_after_the_warm_up(self) -> "Params":
+        for name in ("head_epochs", "fine_tune_epochs"):
+            if self.warmup_epochs >= getattr(self, name):
+                raise ValueError(
+                    f"warmup_epochs must be below {name}, or the learning rate is never reached; "
+                    f"received {self.warmup_epochs} of {getattr(self, name)}"
+                )
         return self
 
     @model_validator(mode="after")

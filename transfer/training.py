@@ -14,6 +14,7 @@ from transfer.features import Features
 from transfer.files import METRICS, write_json
 from transfer.model import count_trainable_parameters
 from transfer.resume import TrainingState
+from transfer.targets import Targets
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
 
@@ -43,19 +44,22 @@ def fit(
     classifier: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     features: Features,
-    labels: tuple[np.ndarray, np.ndarray],
+    targets: tuple[Targets, Targets],
     batch_size: int,
     seed: int,
     epochs: int,
     first_epoch: int = 1,
+    patience: int = 0,
     state: TrainingState | None = None,
 ) -> list[tuple]:
-    """Train the trainable layers of `classifier`.
+    """Train the trainable layers of `classifier`; leave the weights of the epoch to keep in it.
 
     Args:
-        labels: Of the training and of the validation pictures, int [N] each.
+        targets: Of the training and of the validation pictures.
         first_epoch: The number of the first epoch, from 1: fine-tuning goes on where the head's
             training ended.
+        patience: After so many epochs without a lower validation loss the training stops, and the
+            epoch to keep is the best; 0: none stops it, and it is the last.
         state: Where an interrupted run left its own; kept after each epoch.
 
     Returns:
@@ -66,9 +70,10 @@ def fit(
             small for a batch.
     """
     trainer = compiled(Trainer(features.live, classifier), classifier, optimizer)
-    batches = Batches(features.train, labels[0], batch_size, seed)
-    validation = Batches(features.val, labels[1], batch_size, keep=True)
-    progress = Progress(trainer, batches, state)
+    train, val = targets
+    batches = Batches(features.train, train, len(train), batch_size, seed, features.views)
+    validation = Batches(features.val, val, len(val), batch_size, views=1, keep=True)
+    progress = Progress(trainer, batches, patience, state)
     if progress.history:
         print(f"an interrupted run left {len(progress.history)} of {epochs} epochs, which stay")
     done = first_epoch - 1 + len(progress.history)
@@ -80,10 +85,16 @@ def fit(
             callbacks=[progress],
             validation_data=validation,
             initial_epoch=done,
-            epochs=first_epoch - 1 + epochs,
+            epochs=done if progress.is_over() else first_epoch - 1 + epochs,
             verbose=1 if sys.stdout.isatty() else 2,
         )
+    progress.keep_best()
     return progress.history
+
+
+def kept_epoch(history: list[tuple], patience: int) -> tuple:
+    """Return the row of the epoch whose weights `fit` keeps."""
+    return min(history, key=lambda row: row[-1]) if patience else history[-1]
 
 
 def compiled(
@@ -121,13 +132,18 @@ def errors_of_training(batch_size: int, *batches: Batches) -> Iterator[None]:
 class Progress(keras.callbacks.Callback):
     """Keep the history and the state of a training after each epoch; begin with an earlier run's.
 
-    The random numbers of dropout come from a variable of the trainer, so they go on as well.
+    The random numbers of dropout come from a variable of the trainer, so they go on as well. With
+    patience, the best epoch's weights are kept, too.
     """
 
-    def __init__(self, trainer: Trainer, batches: Batches, state: TrainingState | None):
+    def __init__(
+        self, trainer: Trainer, batches: Batches, patience: int, state: TrainingState | None
+    ):
         super().__init__()
-        self.batches, self.state = batches, state
-        self.variables = [*trainer.variables, *trainer.optimizer.variables]
+        self.batches, self.patience, self.state = batches, patience, state
+        self.trained = trainer.trainable_variables
+        self.best = [keras.Variable(v, trainable=False) for v in self.trained if patience]
+        self.variables = [*trainer.variables, *trainer.optimizer.variables, *self.best]
         self.history = state.restore(self.variables) if state else []
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -141,41 +157,66 @@ class Progress(keras.callbacks.Callback):
                 f"{logs['val_loss']}: lower the learning rate"
             )
         self.history.append((epoch + 1, *scores))
+        if kept_epoch(self.history, self.patience) is self.history[-1]:
+            _copy(self.trained, self.best)
         if self.state:
             self.state.save(self.variables, self.history)
+        self.model.stop_training = self.is_over()
+
+    def is_over(self) -> bool:
+        """Tell whether patience has come to its end."""
+        if not self.patience or not self.history:
+            return False
+        best = kept_epoch(self.history, self.patience)
+        return self.history[-1][0] - best[0] >= self.patience
+
+    def keep_best(self) -> None:
+        """Give the weights of the epoch to keep back to the trainer."""
+        _copy(self.best, self.trained)
+
+
+def _copy(sources: list[keras.Variable], targets: list[keras.Variable]) -> None:
+    for source, target in zip(sources, targets, strict=False):  # without patience one has none
+        target.assign(source)
 
 
 def _loss_and_accuracy(classifier: keras.Model) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
     if classifier.output_shape[-1] == 1:
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        return loss, keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return loss, keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return loss, keras.metrics.MeanMetricWrapper(_same_side, name="accuracy")
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    return loss, keras.metrics.CategoricalAccuracy(name="accuracy")
+
+
+def _same_side(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return where a logit and a target, which may be smoothed or mixed, mean the same class."""
+    return tf.cast((targets > 0.5) == (logits > 0), tf.float32)
 
 
 def report(
-    name: str, classifier: keras.Model, history: list[tuple], started: float, **more
+    name: str, classifier: keras.Model, epochs: int, kept: tuple, started: float, **more
 ) -> None:
     """Write `metrics/{name}.json`; print one line, with the time, which no file may hold.
 
     Args:
-        history: From `fit`.
+        epochs: How many there were.
+        kept: The row of the one whose weights are kept.
         started: `time.monotonic()` at the start.
         more: What to write besides, or instead.
     """
-    *_, val_accuracy, val_loss = history[-1]
+    *_, val_accuracy, val_loss = kept
     trainable = count_trainable_parameters(classifier)
     write_json(
         METRICS / f"{name}.json",
         {
             "val_accuracy": val_accuracy,
             "val_loss": val_loss,
-            "epochs": len(history),
+            "epochs": epochs,
             "trainable_parameters": trainable,
         }
         | more,
     )
     print(
-        f"{name}: {len(history)} epochs, {trainable:,} trainable parameters, validation accuracy "
+        f"{name}: {epochs} epochs, {trainable:,} trainable parameters, validation accuracy "
         f"{val_accuracy:.4f}, loss {val_loss:.4f}, {time.monotonic() - started:.0f} s"
     )
