@@ -12,7 +12,7 @@ GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
 TORTURE := archives disk kills pictures trust
 
-.PHONY: help install lock audit demo run sweep test lint repeat torture bench bench-quick
+.PHONY: help install lock audit demo run sweep export test lint repeat torture bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -58,6 +58,9 @@ run: install  ## run the whole pipeline as params.yaml says; the same as dvc rep
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; one table, one picture
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')
+
+export: install  ## write the model for TensorFlow, LiteRT and ONNX, each tried out, to exports/
+	python -m scripts.export
 
 test: install $(VENV)/test-installed  ## run the tests
 	python -m pytest -rs -n 2 --dist loadfile

@@ -1,0 +1,100 @@
+"""A classifier as files that need neither Keras nor this project: SavedModel, LiteRT and ONNX.
+
+All take what the Keras model takes, `pixels`, uint8 [N, H, W, 3] for any N, and give
+`probabilities`, float32 [N, classes].
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from transfer.engine import keras, tf
+from transfer.parallel import CORES
+from transfer.prediction import probabilities_of
+
+PIXELS, PROBABILITIES = "pixels", "probabilities"
+Predict = Callable[[np.ndarray], np.ndarray]  # from pixels to probabilities
+
+
+def freeze(classifier: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """Return a function of pixels that holds the classifier's weights as constants.
+
+    Of constants the converters fold BatchNormalization away, and with variables that are not a
+    Keras model's LiteRT's loses them all.
+    """
+    weights = [
+        [variable.numpy() for variable in variables]
+        for variables in (classifier.trainable_variables, classifier.non_trainable_variables)
+    ]
+
+    def infer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits, _ = classifier.stateless_call(*weights, pixels, training=False)
+        if logits.shape[1] > 1:
+            return {PROBABILITIES: tf.nn.softmax(logits)}
+        second = tf.sigmoid(logits)
+        return {PROBABILITIES: tf.concat([1 - second, second], axis=1)}
+
+    signature = [tf.TensorSpec(classifier.input_shape, tf.uint8, PIXELS)]
+    return tf.function(infer, input_signature=signature, autograph=False)
+
+
+def write_saved_model(infer: Callable, path: Path) -> None:
+    """Write a folder that `tf.saved_model.load` and TensorFlow Serving read."""
+    module = tf.Module()
+    module.infer = infer
+    tf.saved_model.save(module, path, signatures=infer)
+    (path / "fingerprint.pb").unlink()  # optional, and random: without it equal models are equal
+
+
+def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None = None) -> None:
+    """Convert a SavedModel to a .tflite file.
+
+    Args:
+        calibration: Pictures, uint8 [M, H, W, 3], that show the range of each tensor; with these,
+            all between the pixels and the probabilities is int8, the kernels channel by channel.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    if calibration is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ({PIXELS: p[None]} for p in calibration)
+    path.write_bytes(converter.convert())
+
+
+def write_onnx(infer: Callable, path: Path) -> None:
+    """Convert what `freeze` returned to an .onnx file."""
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    model, _ = tf2onnx.convert.from_function(infer, input_signature=infer.input_signature)
+    path.write_bytes(model.SerializeToString())
+
+
+def open_keras(classifier: keras.Model) -> Predict:
+    """Return what Keras itself says, which the others are compared with."""
+    return lambda pixels: probabilities_of(classifier.predict_on_batch(pixels))
+
+
+def open_saved_model(path: Path) -> Predict:
+    """Open a SavedModel in TensorFlow."""
+    infer = tf.saved_model.load(path).signatures["serving_default"]
+    return lambda pixels: infer(**{PIXELS: tf.constant(pixels)})[PROBABILITIES].numpy()
+
+
+def open_litert(path: Path) -> Predict:
+    """Open a .tflite file in LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    infer = Interpreter(str(path), num_threads=CORES).get_signature_runner()
+    return lambda pixels: infer(**{PIXELS: pixels})[PROBABILITIES]
+
+
+def open_onnx(path: Path) -> Predict:
+    """Open an .onnx file in ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = CORES
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run([PROBABILITIES], {PIXELS: pixels})[0]
