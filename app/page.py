@@ -31,7 +31,7 @@ STYLE = """<style>
 </style>"""
 
 # Else Starlette puts what is over 1 MB on the disk while it comes in.
-MultiPartParser.spool_max_size = 2**20
+MultiPartParser.spool_max_size = 0
 
 
 def main() -> None:

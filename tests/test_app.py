@@ -128,13 +128,17 @@ def check(page, card):
     """Check class, probability, overlay and nearest pictures of one result."""
     name, probability = card.locator("h3").inner_text().split(" · ")
     assert name in ("cats", "dogs") and 50 <= float(probability.removesuffix("%")) <= 100
-    assert card.get_by_role("progressbar").count() == 2
+    card.get_by_role("progressbar").nth(
+        1
+    ).wait_for()  # each kind of element has a script of its own
     images = card.locator("img")
+    for parts, count in ((card.get_by_role("progressbar"), 2), (images, 2 + 6)):
+        parts.nth(count - 1).wait_for()  # the page comes bit by bit
+        assert parts.count() == count
     picture, overlay = (pixels(page, images.nth(index)) for index in range(2))
     assert picture.shape == overlay.shape == (32, 32, 3)
     assert np.abs(picture.astype(int) - overlay).mean() > 5
     assert card.get_by_text(f"where it sees {name}").is_visible()
-    assert images.count() == 2 + 6
     assert card.get_by_text(re.compile(r"^(cats|dogs) [01]\.\d\d$")).count() == 6
     assert len({pixels(page, images.nth(index)).tobytes() for index in range(2, 8)}) == 6
 
