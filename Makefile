@@ -12,7 +12,8 @@ GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
 TORTURE := archives disk kills pictures trust
 
-.PHONY: help install lock audit demo run sweep export test lint repeat torture bench bench-quick
+.PHONY: help install lock audit demo run app sweep export test lint repeat torture bench \
+  bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -32,15 +33,19 @@ $(VENV)/test-installed: tests/requirements.lock $(VENV)/installed
 	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
 
+$(VENV)/app-installed: app/requirements.lock $(VENV)/installed
+	$(PIP_INSTALL) --no-build-isolation -r $<
+	touch $@
+
 lock: $(VENV)/test-installed  ## write the locks anew, after a change of any *.txt
-	for file in requirements tests/requirements; do \
+	for file in requirements app/requirements tests/requirements; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command "make lock" --output-file $$file.lock $$file.txt || exit; \
 	done
 
 audit: $(VENV)/test-installed  ## look every locked package up in the advisories; needs the internet
 	uvx pip-audit@2.10.1 --strict --disable-pip --require-hashes \
-	  -r requirements.lock -r tests/requirements.lock
+	  -r requirements.lock -r app/requirements.lock -r tests/requirements.lock
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 	mkdir -p .demo
@@ -55,6 +60,9 @@ demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 
 run: install  ## run the whole pipeline as params.yaml says; the same as dvc repro
 	dvc repro
+
+app: install $(VENV)/app-installed  ## serve a web page on this machine that says what pictures show
+	python -m streamlit run app/page.py
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; one table, one picture
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')

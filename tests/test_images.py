@@ -1,3 +1,4 @@
+import io
 import os
 import struct
 
@@ -27,6 +28,15 @@ def middle(path, size=8):
 def test_formats(tmp_path, name):
     path = save(tmp_path, name, Image.new("RGB", (20, 20), RED))
     np.testing.assert_allclose(middle(path), RED, atol=3)  # JPEG and WebP lose a little
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tiff", "a.jpg"])
+def test_an_open_file_gives_what_its_path_does(tmp_path, name):
+    path = save(tmp_path, name, Image.radial_gradient("L").convert("RGB"))
+    pixels, size = read_picture(io.BytesIO(path.read_bytes()), 8, crop_to_aspect_ratio=True)
+    expected, _ = read_picture(path, 8, crop_to_aspect_ratio=True)
+    np.testing.assert_array_equal(pixels, expected)
+    assert size == (256, 256)
 
 
 def test_suffix_does_not_matter(tmp_path):

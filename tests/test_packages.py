@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 LOCKS = {
     "requirements.txt": "requirements.lock",
+    "app/requirements.txt": "app/requirements.lock",
     "tests/requirements.txt": "tests/requirements.lock",
 }
 
@@ -46,8 +47,8 @@ def test_every_package_that_is_imported_is_locked():
     distributions = packages_distributions()
     for name in project_files():
         if name.endswith(".py") and not name.startswith("benchmarks/"):  # its engines are optional
-            locks = LOCKS.values() if name.startswith("tests/") else ["requirements.lock"]
-            locked = {package for lock in locks for package in pins(lock)}
+            installed = {"requirements.lock", f"{Path(name).parts[0]}/requirements.lock"}
+            locked = {p for lock in installed & {*LOCKS.values()} for p in pins(lock)}
             for module in imports(PROJECT / name):
                 assert {canonicalize_name(d) for d in distributions[module]} & locked, (
                     name,

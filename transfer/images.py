@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -32,13 +32,14 @@ CHUNK = 256  # pictures in memory at a time: 20 MB at 160x160
 
 
 def read_picture(
-    path: Path, size: int, crop_to_aspect_ratio: bool
+    source: Path | BinaryIO, size: int, crop_to_aspect_ratio: bool
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Decode a picture and resize it with Lanczos' filter.
 
     Rotated as its EXIF data says, the first frame of an animation, transparent on white.
 
     Args:
+        source: A path, or the bytes as an open file.
         size: Height and width of the result.
         crop_to_aspect_ratio: Resize the centre square; otherwise squeeze the whole picture.
 
@@ -48,8 +49,8 @@ def read_picture(
     Raises:
         Exception: Whatever Pillow raises for bytes that it can't decode.
     """
-    with Image.open(path, formats=FORMATS) as picture:
-        check_cost(picture, path)
+    with Image.open(source, formats=FORMATS) as picture:
+        check_cost(picture)
         picture.load()
         rotate_upright(picture)
         rgb = to_rgb(picture)
@@ -58,7 +59,7 @@ def read_picture(
     return np.asarray(resized), rgb.size
 
 
-def check_cost(picture: Image.Image, path: Path) -> None:
+def check_cost(picture: Image.Image) -> None:
     """Refuse what a small file can do to time and memory beyond the number of its pixels.
 
     Raises:
@@ -67,7 +68,8 @@ def check_cost(picture: Image.Image, path: Path) -> None:
     if max(picture.size) > MAX_SIDE:
         raise ValueError("{} x {} pixels, a side over {:,}".format(*picture.size, MAX_SIDE))
     if picture.format in ("JPEG", "MPO"):
-        scans = path.read_bytes().count(b"\xff\xda")
+        picture.fp.seek(0)  # Pillow goes back to where the pixels are by itself
+        scans = picture.fp.read().count(b"\xff\xda")
         if scans > MAX_SCANS:
             raise ValueError(f"a JPEG of {scans:,} scans, over {MAX_SCANS}")
 
@@ -145,11 +147,11 @@ def quiet() -> Iterator[TextIO]:
 
 
 def try_to_read(
-    path: Path, size: int, crop_to_aspect_ratio: bool
+    source: Path | BinaryIO, size: int, crop_to_aspect_ratio: bool
 ) -> tuple[np.ndarray, tuple[int, int]] | tuple[None, str]:
     """Do as `read_picture` does; of what can't be read return None and why, on one line."""
     try:
-        return read_picture(path, size, crop_to_aspect_ratio)
+        return read_picture(source, size, crop_to_aspect_ratio)
     except UnidentifiedImageError:
         return None, f"cannot identify it as {', '.join(FORMATS)}"
     except Exception as error:  # decoders of broken files raise nearly anything

@@ -1,0 +1,228 @@
+"""The page in a real browser, served as make app serves it."""
+
+import io
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from PIL import Image
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium; apt-get install chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+NEAREST = "The training pictures most like it"
+
+
+@pytest.fixture(scope="module")
+def server(repository):
+    """Return the address of a server that may write no file of over 1 kB, named or not."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f"{sys.executable} -m streamlit run app/page.py --server.port {port}"
+    process = subprocess.Popen(
+        ["sh", "-c", f"ulimit -f 1; exec {command}"],
+        cwd=repository.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/_stcore/health", process)
+        yield address
+    finally:
+        process.terminate()
+        print(process.communicate()[0].decode())
+
+
+def wait_for(url, process):
+    for _ in range(300):
+        try:
+            return urllib.request.urlopen(url).close()
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+    raise AssertionError("the server doesn't answer")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def asked():
+    """Return the addresses that the page asked for."""
+    return []
+
+
+@pytest.fixture
+def page(server, browser, asked):
+    """Return the page, just opened; whatever it asks for has to be on its own server."""
+    with opened(server, browser, asked) as page:
+        page.get_by_text("The model knows: cats, dogs").wait_for()
+        yield page
+    assert asked and {urlsplit(url).netloc for url in asked} == {urlsplit(server).netloc}
+
+
+@contextmanager
+def opened(server, browser, asked, **options):
+    page = browser.new_page(**options)
+    page.set_default_timeout(60_000)  # it looks at the training pictures once
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda websocket: asked.append(websocket.url))
+    page.goto(server)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def photos(repository):
+    return sorted((repository.folder / "data/raw").rglob("*[0-9].*"))[::10]
+
+
+def upload(page, *files):
+    page.locator("input[type=file]").set_input_files(files)
+
+
+def cards(page, count):
+    """Wait for so many results; return them."""
+    found = page.locator('[class*="st-key-result"]')
+    page.get_by_text(NEAREST).nth(count - 1).wait_for()
+    assert found.count() == count
+    return [found.nth(index) for index in range(count)]
+
+
+def pixels(page, image):
+    """Wait for an image to be loaded; return what the server sent, uint8 [H, W, 3]."""
+    image.scroll_into_view_if_needed()
+    image.evaluate("image => image.decode()")
+    assert image.is_visible() and image.evaluate("image => image.naturalWidth") > 0
+    body = page.request.get(image.get_attribute("src")).body()
+    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+
+
+def check(page, card):
+    """Check class, probability, overlay and nearest pictures of one result."""
+    name, probability = card.locator("h3").inner_text().split(" · ")
+    assert name in ("cats", "dogs") and 50 <= float(probability.removesuffix("%")) <= 100
+    card.get_by_role("progressbar").nth(
+        1
+    ).wait_for()  # each kind of element has a script of its own
+    images = card.locator("img")
+    for parts, count in ((card.get_by_role("progressbar"), 2), (images, 2 + 6)):
+        parts.nth(count - 1).wait_for()  # the page comes bit by bit
+        assert parts.count() == count
+    picture, overlay = (pixels(page, images.nth(index)) for index in range(2))
+    assert picture.shape == overlay.shape == (32, 32, 3)
+    assert np.abs(picture.astype(int) - overlay).mean() > 5
+    assert card.get_by_text(f"where it sees {name}").is_visible()
+    assert card.get_by_text(re.compile(r"^(cats|dogs) [01]\.\d\d$")).count() == 6
+    assert len({pixels(page, images.nth(index)).tobytes() for index in range(2, 8)}) == 6
+
+
+def test_one_picture(page, photos):
+    upload(page, photos[0])
+    (card,) = cards(page, 1)
+    check(page, card)
+    assert card.get_by_text(photos[0].name).is_visible()
+
+
+def test_several_pictures_and_what_cannot_be_read_is_named(page, photos, tmp_path):
+    bad = tmp_path / "my_*holiday*.jpg"
+    bad.write_text("no picture")
+    upload(page, photos[0], bad, photos[1])
+    for card in cards(page, 2):
+        check(page, card)
+    (message,) = page.get_by_role("alert").all_inner_texts()
+    assert message == f"{bad.name}: cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
+
+
+def test_click_on_an_example(page):
+    examples = page.locator('[class*="st-key-example"]')
+    examples.nth(7).wait_for()
+    assert examples.count() == 8
+    example = examples.nth(3)
+    picture = pixels(page, example.locator("img"))
+    example.get_by_role("button", name="Example").click()
+    (card,) = cards(page, 1)
+    check(page, card)
+    np.testing.assert_array_equal(pixels(page, card.locator("img").first), picture)
+
+
+def test_large_pictures_stay_in_memory_and_too_large_ones_are_refused(page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    assert (tmp_path / "large.png").stat().st_size > 2**21
+    upload(page, tmp_path / "large.png")  # over 2 kB, which the server may not write
+    check(page, *cards(page, 1))
+    (tmp_path / "too_large.png").write_bytes(bytes(20 * 2**20 + 1))
+    upload(page, tmp_path / "too_large.png")
+    page.get_by_text("File must be 20.0MB or smaller").wait_for()
+    assert len(cards(page, 1)) == 1
+
+
+def test_phone(server, browser, asked, photos):
+    with opened(server, browser, asked, viewport=PHONE) as page:
+        upload(page, *photos[:2])
+        for card in cards(page, 2):
+            check(page, card)
+        for element in ("html", '[data-testid="stMain"]'):
+            assert page.locator(element).evaluate("e => e.scrollWidth") == PHONE["width"]
+
+
+def test_server_listens_on_loopback_only(server):
+    port = urlsplit(server).port
+    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    places = [row.split()[1] for table in tables for row in table if row.split()[3] == "0A"]
+    assert [place for place in places if place.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (
+            "models/model.keras",
+            "There is no models/model.keras: dvc pull models/model.keras fetches",
+        ),
+        ("data/split", "With the pictures of dvc pull data/split, there are examples here."),
+    ],
+)
+def test_what_is_not_there_is_said(server, browser, asked, repository, part, message):
+    path = repository.folder / part
+    path.rename(path.with_name("away"))
+    try:
+        with opened(server, browser, asked) as page:
+            page.get_by_text(message).wait_for()
+            assert not page.get_by_text("Traceback").count()
+    finally:
+        path.with_name("away").rename(path)
+
+
+def test_make_app_serves_the_page():
+    line = next(
+        line for line in (PROJECT / "Makefile").read_text().splitlines() if "streamlit run" in line
+    )
+    assert line.split() == ["python", "-m", "streamlit", "run", "app/page.py"]
