@@ -20,6 +20,7 @@ PROBABILITIES = Path("data/probabilities.npy")
 BASE_WEIGHTS = Path("models/base.weights.h5")
 HEAD_MODEL = Path("models/head.keras")
 MODEL = Path("models/model.keras")
+MODEL_CARD = Path("models/model_card.md")
 METRICS = Path("metrics")
 HISTORY_HEAD = METRICS / "history_head.csv"
 HISTORY = METRICS / "history.csv"  # of both phases
@@ -94,6 +95,11 @@ def write_json(path: Path, values: dict) -> None:
     rounded = {key: round(v, 5) if isinstance(v, float) else v for key, v in values.items()}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(rounded, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_text())
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:

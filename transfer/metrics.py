@@ -36,9 +36,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     probabilities = probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = probabilities.argmax(axis=1)
-    interval = binomtest(int((predictions == labels).sum()), len(labels)).proportion_ci(
-        method="wilson"
-    )
+    low, high = wilson_interval(int((predictions == labels).sum()), len(labels))
     binary = len(classes) == 2
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predictions, average="binary" if binary else "macro", zero_division=0
@@ -46,8 +44,8 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     ranked = probabilities[:, 1] if binary else probabilities
     return {
         "accuracy": float((predictions == labels).mean()),
-        "accuracy_low": float(interval.low),
-        "accuracy_high": float(interval.high),
+        "accuracy_low": low,
+        "accuracy_high": high,
         "loss": float(log_loss(labels, probabilities, labels=classes)),
         "precision": float(precision),
         "recall": float(recall),
@@ -57,6 +55,12 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         "brier": float(brier_score_loss(labels, probabilities, labels=classes, scale_by_half=True)),
         "calibration_error": calibration_error(labels, probabilities),
     }
+
+
+def wilson_interval(right: int, of: int) -> tuple[float, float]:
+    """Return the ends of Wilson's 95 % interval of a share (Wilson, 1927)."""
+    interval = binomtest(right, of).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def compare(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:

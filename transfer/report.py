@@ -1,0 +1,183 @@
+"""The report, one HTML file that needs nothing else, and the model's card in Markdown."""
+
+import base64
+import hashlib
+import io
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import numpy as np
+import PIL
+import sklearn
+from PIL import Image
+
+from transfer.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
+from transfer.engine import keras, tf
+from transfer.explain import grad_cam, overlay
+from transfer.files import METRICS, MODEL, PREDICTIONS, SPLIT, read_csv, read_json, sha256
+from transfer.metrics import wilson_interval
+from transfer.splits import SPLITS, Rejected, kind_of, summary
+
+TEMPLATES = Path(__file__).parent / "templates"
+LISTED = 10  # of what may be many
+PHOTO_SIDE = 224  # pixels, at most
+LIBRARIES = {
+    "TensorFlow": tf,
+    "Keras": keras,
+    "NumPy": np,
+    "Pillow": PIL,
+    "scikit-learn": sklearn,
+    "Matplotlib": matplotlib,
+}
+# What Markdown gives a meaning to; to an underscore inside a word it gives none.
+MARKUP = re.compile(r"[\\`*<>\[\]|&#~$]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def gather(params: dict) -> dict:
+    """Read from the files of the stages before what report and card say."""
+    manifest, predictions = read_csv(SPLIT / MANIFEST), read_csv(PREDICTIONS)
+    rejected = [
+        Rejected(row["path"], row["reason"], kind_of(row["reason"]))
+        for row in read_csv(SPLIT / REJECTED)
+    ]
+    near = read_csv(SPLIT / NEAR_DUPLICATES)
+    pairs = Counter((row["label"], row["prediction"]) for row in predictions)
+    confused = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
+    training, tuning = (read_json(METRICS / f"{name}.json") for name in ("train_head", "fine_tune"))
+    return {
+        "params": params,
+        "splits": Counter(row["split"] for row in manifest),
+        "classes": class_table(manifest, read_csv(METRICS / "classes.csv")),
+        "sizes": sorted(((int(row["width"]), int(row["height"])) for row in manifest), key=np.prod),
+        "rejected": rejected,
+        "rejected_kinds": summary(rejected),
+        "near": near,
+        "scores": {row["score"]: row for row in read_csv(METRICS / "scores.csv")},
+        "mcnemar_p": read_json(METRICS / "evaluate.json")["mcnemar_p"],
+        "phases": {"head": training, "fine-tuned": tuning},
+        "tested": len(predictions),
+        "mistakes": confused.total(),
+        "confused": confused.most_common(LISTED),
+        "content_sha256": content_sha256(manifest),
+        "manifest_sha256": sha256(SPLIT / MANIFEST),
+        "model_sha256": sha256(MODEL),
+        "model_bytes": MODEL.stat().st_size,
+        "libraries": {name: library.__version__ for name, library in LIBRARIES.items()},
+        "listed": LISTED,
+    }
+
+
+def class_table(manifest: list[dict], scores: list[dict]) -> list[dict]:
+    """Return for each class its pictures by split and its scores, recall with an interval."""
+    pictures = Counter((row["label"], row["split"]) for row in manifest)
+    of_head = {row["class"]: row for row in scores if row["model"] == "head"}
+    rows = []
+    for row in scores:
+        if row["model"] == "fine-tuned":
+            name, tested = row["class"], int(row["pictures"])
+            low, high = wilson_interval(round(float(row["recall"]) * tested), tested)
+            more = {"low": low, "high": high, "head_recall": of_head[name]["recall"]}
+            rows.append(row | more | {split: pictures[name, split] for split in SPLITS})
+    return rows
+
+
+def content_sha256(manifest: list[dict]) -> str:
+    """Return what `data_sha256` means, over the pictures used: the same if none was left out."""
+    rows = sorted(manifest, key=lambda row: os.fsencode(row["path"]))
+    lines = "".join(f"{row['sha256']}  ./{row['path']}\n" for row in rows)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def samples(split: Split, chosen: np.ndarray) -> list[dict]:
+    """Return pictures of a split, with their labels."""
+    return [
+        {"photo": photo(pixels), "label": split.class_names[label]}
+        for pixels, label in zip(
+            split.images[split.rows[chosen]], split.labels[chosen], strict=True
+        )
+    ]
+
+
+def explained(
+    classifier: keras.Model, split: Split, probabilities: np.ndarray, chosen: np.ndarray
+) -> list[dict]:
+    """Return pictures of a split beside where the classifier sees what it says of them.
+
+    Args:
+        probabilities: float [N, C], of all the split's pictures.
+        chosen: int [M], indices of some.
+    """
+    pixels, predictions = split.images[split.rows[chosen]], probabilities[chosen].argmax(axis=1)
+    seen = overlay(pixels, grad_cam(classifier, pixels, predictions))
+    return [
+        {
+            "photo": photo(pixels[place]),
+            "seen": photo(seen[place]),
+            "path": split.paths[index],
+            "label": split.class_names[split.labels[index]],
+            "prediction": split.class_names[predictions[place]],
+            "probability": probabilities[index].max(),
+        }
+        for place, index in enumerate(chosen)
+    ]
+
+
+def photo(pixels: np.ndarray) -> str:
+    """Return a picture, uint8 [H, W, 3], as a data: URI."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    file = io.BytesIO()
+    image.save(file, format="WEBP", quality=80)
+    return data_uri("image/webp", file.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def write_report(path: Path, facts: dict) -> None:
+    """Write the report with the facts and the figures that lie beside it."""
+    drawn = {
+        figure.stem: data_uri("image/png", figure.read_bytes())
+        for figure in path.parent.glob("*.png")
+    }
+    write(path, "report.html", facts | {"figures": drawn}, autoescape=True)
+
+
+def write_card(path: Path, facts: dict) -> None:
+    """Write the model's card."""
+    write(path, "model_card.md", facts)
+
+
+def escape_markdown(text: str) -> str:
+    """Return text so that Markdown shows it as it is, in a table, too."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def write(path: Path, template: str, facts: dict, **options) -> None:
+    """Write a template with the facts filled in."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+    filters = (percent, plain, escape_markdown)
+    environment.filters |= {function.__name__: function for function in filters}
+    path.write_text(environment.get_template(template).render(facts), encoding="utf-8")
+
+
+def percent(share: float | str) -> str:
+    """Return a share as people write it, with a space that does not break."""
+    return f"{100 * float(share):.1f}\u00a0%"
+
+
+def plain(value: object) -> str:
+    """Return the value of a parameter as params.yaml has it."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
