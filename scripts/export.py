@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transfer.dataset import IMAGES, MANIFEST, Split, load_split
 from transfer.errors import UserError, one_line
 from transfer.files import MODEL, SPLIT, list_files, replacing
+from transfer.images import quiet
 from transfer.metrics import scores
 from transfer.stage import run
 
@@ -70,8 +71,10 @@ def write_all(
     for name, (write, load) in formats.items():
         path = folder / name
         try:
-            write(path)
-            probabilities, seconds = try_out(name, load(path), test)
+            with quiet():  # converters say much, none of it for people
+                write(path)
+                predict = load(path)
+            probabilities, seconds = try_out(name, predict, test)
         except (UserError, OSError):
             raise
         except Exception as error:  # each converter and each runtime raises something else

@@ -84,7 +84,7 @@ class Repository:
     def add_project(self) -> None:
         """Copy the project here, without the results of its full run."""
         for name in project_files():
-            if not name.startswith(("dvc.lock", "metrics/", "plots/")):
+            if not name.startswith(("dvc.lock", "metrics/", "plots/", "models/model_card.md")):
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, self.folder / name)
 

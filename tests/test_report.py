@@ -1,5 +1,4 @@
 import copy
-import csv
 import json
 import re
 import shutil
@@ -11,7 +10,7 @@ import pytest
 
 from transfer import report
 from transfer.dataset import load_split
-from transfer.files import MODEL, MODEL_CARD, PLOTS, PROBABILITIES, SPLIT, sha256
+from transfer.files import MODEL, MODEL_CARD, PLOTS, PROBABILITIES, SPLIT, read_csv, sha256
 from transfer.model import load_model
 from transfer.params import load_params
 
@@ -48,10 +47,8 @@ def render(facts, folder):
 def test_report_and_card_say_what_the_metrics_are(folder):
     html, card = ((folder / path).read_text() for path in (REPORT, MODEL_CARD))
     metrics = json.loads((folder / "metrics/evaluate.json").read_text())
-    with (folder / "metrics/scores.csv").open(newline="") as file:
-        loss = {row["score"]: row for row in csv.DictReader(file)}["loss"]
-    rows = csv.DictReader((folder / "data/split/manifest.csv").open(newline=""))
-    pictures = sum(1 for _ in rows)
+    loss = {row["score"]: row for row in read_csv(folder / "metrics/scores.csv")}["loss"]
+    pictures = len(read_csv(folder / SPLIT / "manifest.csv"))
     for text in (html, card):
         for name in ("accuracy", "accuracy_low", "accuracy_high", "head_accuracy"):
             assert f"{100 * metrics[name]:.1f}\u00a0%" in text, name

@@ -150,12 +150,14 @@ def write_report(path: Path, facts: dict) -> None:
 
 def write_card(path: Path, facts: dict) -> None:
     """Write the model's card."""
-    write(path, "model_card.md", facts)
+    write(path, "model_card.md", facts, finalize=escape_markdown)
 
 
-def escape_markdown(text: str) -> str:
-    """Return text so that Markdown shows it as it is, in a table, too."""
-    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+def escape_markdown(value: object) -> object:
+    """Return text so that Markdown shows it as it is, in a table, too; what is no text as it is."""
+    if not isinstance(value, str):
+        return value
+    return MARKUP.sub(r"\\\g<0>", re.sub(r"[\r\n\t ]+", " ", value))
 
 
 def write(path: Path, template: str, facts: dict, **options) -> None:
@@ -168,7 +170,7 @@ def write(path: Path, template: str, facts: dict, **options) -> None:
         keep_trailing_newline=True,
         **options,
     )
-    filters = (percent, plain, escape_markdown)
+    filters = (percent, plain)
     environment.filters |= {function.__name__: function for function in filters}
     path.write_text(environment.get_template(template).render(facts), encoding="utf-8")
 
