@@ -10,7 +10,7 @@ from transfer.dataset import MANIFEST, Split, load_split
 from transfer.errors import UserError, printable
 from transfer.explain import grad_cam, overlay
 from transfer.files import MODEL, SPLIT
-from transfer.neighbours import Neighbours, compute_neighbours, spread
+from transfer.neighbours import Neighbours, compute_neighbours, spread_evenly
 from transfer.serving import Served, serve
 
 TITLE = "What is in the picture?"
@@ -80,7 +80,7 @@ def pictures(served: Served, test: Split | None) -> list[tuple[str, np.ndarray |
         st.caption("With the pictures of `dvc pull data/split`, there are examples here.")
         return chosen
     st.caption("Or one of these, which the model was not trained on:")
-    places = spread(len(test.rows), EXAMPLES)
+    places = spread_evenly(len(test.rows), EXAMPLES)
     with st.container(horizontal=True):
         for place, pixels in zip(places.tolist(), test.images[test.rows[places]], strict=True):
             with st.container(key=f"example-{place}", width=72):

@@ -16,6 +16,7 @@ from transfer.errors import UserError, one_line
 from transfer.files import MODEL, SPLIT, list_files, replacing
 from transfer.images import quiet
 from transfer.metrics import scores
+from transfer.neighbours import spread_evenly
 from transfer.stage import run
 
 EXPORTS = Path("exports")
@@ -41,7 +42,7 @@ def main() -> None:
             f"{MODEL} tells {', '.join(classes)} in pictures {shape}, {SPLIT} has "
             f"{', '.join(test.class_names)} in {test.images.shape[1:]}; dvc repro makes both anew"
         )
-    places = np.linspace(0, len(train.rows) - 1, min(CALIBRATION, len(train.rows))).astype(int)
+    places = spread_evenly(len(train.rows), CALIBRATION)
     expected, seconds = try_out(KERAS, open_keras(classifier), test)
     rows = [(KERAS, expected, size(MODEL), seconds)]
     with replacing(EXPORTS) as folder:

@@ -56,7 +56,7 @@ def main() -> None:
             for i, reason in zip(kept, results, strict=True)
             if type(reason) is str
         ]
-        write_csv(REJECTED_SO_FAR, ("path", "reason"), sorted(r[:2] for r in rejected))
+        write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
         check_rejected(pictures, rejected, params.max_rejected, REJECTED_SO_FAR)
         splits = assign_splits(
             [pictures[i] for i, _ in decoded],

@@ -3,7 +3,7 @@ import pytest
 
 from transfer import neighbours
 from transfer.dataset import Split, StoredArray
-from transfer.neighbours import compute_neighbours, directions, spread
+from transfer.neighbours import compute_neighbours, directions, spread_evenly
 
 # Of all the splits; what is compared are the first two numbers of a pixel.
 PIXELS = [[9, 9, 0], [0, 7, 1], [3, 4, 2], [9, 9, 3], [8, 6, 4], [0, 0, 5], [6, 8, 6]]
@@ -32,7 +32,7 @@ def extract(pixels):
     [(0, 3, []), (2, 3, [0, 1]), (3, 3, [0, 1, 2]), (10, 4, [0, 2, 5, 7])],
 )
 def test_places_are_spread_evenly(total, most, places):
-    assert spread(total, most).tolist() == places
+    assert spread_evenly(total, most).tolist() == places
 
 
 def test_directions_have_length_one_but_for_zeros():

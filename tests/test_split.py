@@ -14,6 +14,7 @@ from torture.corpus import bombs, pictures
 from transfer.errors import UserError
 from transfer.files import list_files, read_csv, sha256
 from transfer.sample import draw_sample
+from transfer.splits import UNREADABLE
 
 GOOD = 30  # a class
 CANNOT_IDENTIFY = "cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
@@ -144,7 +145,8 @@ def test_too_many_rejected_leave_what_was_there_and_a_list(folder):
     )
     listed = read_csv(Path("data/rejected.csv"))
     assert listed == [
-        {"path": f"cats/broken{number}.jpg", "reason": CANNOT_IDENTIFY} for number in range(7)
+        {"path": f"cats/broken{number}.jpg", "reason": CANNOT_IDENTIFY, "kind": UNREADABLE}
+        for number in range(7)
     ]
     after = {name: sha256(Path("data/split", name)) for name in list_files(Path("data/split"))}
     assert after == before

@@ -48,13 +48,13 @@ def compute_neighbours(
     Args:
         extract: From uint8 pixels [N, H, W, 3] to features, float32 [N, D].
     """
-    places = spread(len(split.rows), most)
+    places = spread_evenly(len(split.rows), most)
     batches = np.split(split.rows[places], range(BATCH, len(places), BATCH))
     features = map_in_threads(lambda rows: extract(split.images[rows]), batches, 2 * CORES)
     return Neighbours(split, places, directions(np.concatenate(list(features))))
 
 
-def spread(total: int, most: int) -> np.ndarray:
+def spread_evenly(total: int, most: int) -> np.ndarray:
     """Choose at most `most` of `total` places, spread evenly, int [min(total, most)]."""
     count = min(total, most)
     return np.arange(count) * total // max(count, 1)

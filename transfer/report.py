@@ -20,7 +20,7 @@ from transfer.engine import keras, tf
 from transfer.explain import grad_cam, overlay
 from transfer.files import METRICS, MODEL, PREDICTIONS, SPLIT, read_csv, read_json, sha256
 from transfer.metrics import wilson_interval
-from transfer.splits import SPLITS, Rejected, kind_of, summary
+from transfer.splits import SPLITS, Rejected, summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED = 10  # of what may be many
@@ -40,10 +40,7 @@ MARKUP = re.compile(r"[\\`*<>\[\]|&#~$]|(?<![^\W_])_|_(?![^\W_])")
 def gather(params: dict) -> dict:
     """Read from the files of the stages before what report and card say."""
     manifest, predictions = read_csv(SPLIT / MANIFEST), read_csv(PREDICTIONS)
-    rejected = [
-        Rejected(row["path"], row["reason"], kind_of(row["reason"]))
-        for row in read_csv(SPLIT / REJECTED)
-    ]
+    rejected = [Rejected(**row) for row in read_csv(SPLIT / REJECTED)]
     near = read_csv(SPLIT / NEAR_DUPLICATES)
     pairs = Counter((row["label"], row["prediction"]) for row in predictions)
     confused = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})

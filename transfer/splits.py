@@ -41,8 +41,6 @@ class Rejected(NamedTuple):
 
 
 UNREADABLE, TWO_LABELS, COPY = KINDS = ("unreadable", "with two labels", "second copies")
-# How reasons begin, by which `kind_of` tells them apart.
-COPY_OF, LABELLED = "the same picture as ", "the same picture is labelled "
 
 
 def label_pictures(paths: Sequence[str]) -> list[Picture]:
@@ -100,20 +98,13 @@ def drop_duplicates(
         first_of = {pictures[i].label: pictures[i].path for i in reversed(indices)}
         if len(first_of) == 1:
             kept.append(indices[0])
-            reason = printable(f"{COPY_OF}{paths[0]}")
+            reason = printable(f"the same picture as {paths[0]}")
             rejected += [Rejected(path, reason, COPY) for path in paths[1:]]
         else:
             labels = " and ".join(f"{label} ({path})" for label, path in sorted(first_of.items()))
-            reason = printable(f"{LABELLED}{labels}")
+            reason = printable(f"the same picture is labelled {labels}")
             rejected += [Rejected(path, reason, TWO_LABELS) for path in paths]
     return kept, rejected
-
-
-def kind_of(reason: str) -> str:
-    """Return the kind of a reason that rejected.csv names."""
-    if reason.startswith(COPY_OF):
-        return COPY
-    return TWO_LABELS if reason.startswith(LABELLED) else UNREADABLE
 
 
 def check_rejected(
