@@ -11,6 +11,7 @@ from transfer.archives import SUFFIXES, unpack
 from transfer.errors import UserError
 from transfer.files import list_files, remove, replacing, sha256
 from transfer.sample import draw_sample
+from transfer.tables import SUFFIX, copy_table, read_table
 
 TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # Of the 3,000 pictures, whatever archive holds them: see `content_sha256`.
@@ -21,7 +22,7 @@ def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
     """Make `target` a folder of class folders, or of splits with class folders.
 
     Args:
-        data_url: A URL, the path of an archive (zip, tar.*) or a folder, or `sample`.
+        data_url: A URL, the path of an archive (zip, tar.*), a folder or a table, or `sample`.
         data_sha256: The content hash to insist on; None: the known one, if there is one.
 
     Raises:
@@ -34,7 +35,10 @@ def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
             draw_sample(temporary)
         else:
             with _local(data_url, keep=expected is not None) as source:
-                unpack(source, temporary)
+                if source.suffix.lower() == SUFFIX:
+                    copy_table(source, temporary)
+                else:
+                    unpack(source, temporary)
                 _check_content(data_url, temporary, expected)
         top = class_root(temporary)
         inner = temporary.with_name(f"{temporary.name}.top")
@@ -49,16 +53,25 @@ def check_source(data_url: str) -> None:
     """Check what can be known of `data_url` before any work.
 
     Raises:
-        UserError: It is a path where no file or folder is.
+        UserError: It is a path where no file or folder is, or a table that is wrong.
     """
-    if data_url != "sample" and not fetch.is_url(data_url):
-        path = Path(os.path.expanduser(data_url))
-        if not path.is_file() and not path.is_dir():
+    if data_url == "sample":
+        return
+    path = Path(os.path.expanduser(data_url))
+    if fetch.is_url(data_url):
+        if path.suffix.lower() == SUFFIX:
             raise UserError(
-                "data_url: expected `sample`, a URL, or the path of an archive or a folder "
-                f"(absolute, so that `dvc exp run --temp` finds it too); received {data_url!r}, "
-                "where there is none"
+                "data_url: expected a table's path on this machine, for its pictures' paths begin "
+                f"where it lies; received {data_url!r}; fetch it first"
             )
+    elif not path.is_file() and not path.is_dir():
+        raise UserError(
+            "data_url: expected `sample`, a URL, or the path of an archive, a folder or a table "
+            f"(absolute, so that `dvc exp run --temp` finds it too); received {data_url!r}, "
+            "where there is none"
+        )
+    elif path.suffix.lower() == SUFFIX:
+        read_table(path)
 
 
 def content_sha256(folder: Path) -> str:
