@@ -6,20 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transfer import fetch
+from transfer import fetch, raw
 from transfer.archives import SUFFIXES, unpack
 from transfer.errors import UserError
-from transfer.files import list_files, remove, replacing, sha256
+from transfer.files import list_files, remove, replacing
+from transfer.parallel import map_in_threads
 from transfer.sample import draw_sample
 from transfer.tables import SUFFIX, copy_table, read_table
 
 TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # Of the 3,000 pictures, whatever archive holds them: see `content_sha256`.
 KNOWN_CONTENT = {TUTORIAL_URL: "61fc1fc142692bbd2457f9e62fe29043348bff260546052a78b8281152294333"}
+AT_A_TIME = 256  # files
 
 
 def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
-    """Make `target` a folder of class folders, or of splits with class folders.
+    """Make `target` a folder of class folders, or of splits with class folders; many are packed.
 
     Args:
         data_url: A URL, the path of an archive (zip, tar.*), a folder or a table, or `sample`.
@@ -43,8 +45,11 @@ def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
         top = class_root(temporary)
         inner = temporary.with_name(f"{temporary.name}.top")
         remove(inner)  # left by a killed run
-        if top != temporary:
+        if len(list_files(top)) > raw.MANY:
+            raw.pack(top, inner)
+        elif top != temporary:
             top.rename(inner)
+        if inner.exists():
             remove(temporary)
             inner.rename(temporary)
 
@@ -77,10 +82,17 @@ def check_source(data_url: str) -> None:
 def content_sha256(folder: Path) -> str:
     """Return the SHA-256 over the pictures' paths and bytes, whatever archive brought them.
 
-    The same as `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` inside `folder`.
+    The same as `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` inside `folder`, were
+    they not packed.
     """
-    lines = (f"{sha256(folder / name)}  ./{name}\n" for name in list_files(folder))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    pictures = raw.RawPictures(folder)
+    hashes = map_in_threads(
+        lambda name: raw.sha256_of(pictures.source(name)), pictures.names, AT_A_TIME
+    )
+    total = hashlib.sha256()
+    for content, name in zip(hashes, pictures.names, strict=True):
+        total.update(f"{content.hex()}  ./{name}\n".encode())
+    return total.hexdigest()
 
 
 def class_root(folder: Path) -> Path:
