@@ -88,6 +88,6 @@ def test_batches_are_kept_up_to_a_number_of_bytes(monkeypatch):
     source = Counted()
     dataset = Batches(source, labels_of, 10, 4, keep=True)
     first, second = read(dataset), read(dataset)
-    assert sorted(dataset.kept) == [0, 1]
+    assert sorted(dataset.kept.places) == [0, 1]
     assert source.asked == 4
     np.testing.assert_array_equal(first[0] // 100, second[0] // 100)

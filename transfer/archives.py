@@ -188,7 +188,8 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _tar_members(archive: tarfile.TarFile, limit: int) -> Iterator[Member]:
-    for info in archive:
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # else it remembers them all
         if info.offset_data + info.size > limit:  # before tarfile skips, and so unpacks, a stray
             raise _bomb(limit)
         if info.isfile() or info.isdir():

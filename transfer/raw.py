@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 import zipfile
 import zlib
 from bisect import bisect_left
@@ -59,7 +60,11 @@ class RawPictures:
             raise _damaged(self.shards[number], str(error)) from None
         self.names += [member.filename for member in members]
         rows = [(number, member.header_offset, member.file_size, member.CRC) for member in members]
-        return np.array(rows, np.int64).reshape(-1, 4)
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        _, offsets, sizes, _ = table.T
+        if ((offsets < 0) | (offsets + sizes > self.shards[number].stat().st_size)).any():
+            raise _damaged(self.shards[number], "its list of pictures leads out of it")
+        return table
 
     def source(self, name: str) -> Source:
         """Return what one of the pictures is read from.
@@ -70,14 +75,15 @@ class RawPictures:
 
     def _open(self, name: str) -> BinaryIO:
         index = bisect_left(self.names, os.fsencode(name), key=os.fsencode)
-        shard, offset, size, crc = self.places[index].tolist()
+        shard, offset, size, crc = self.places[min(index, len(self.places) - 1)].tolist()
         # Opened for each picture: no thread waits for another, and no number of files stays open.
         with self.shards[shard].open("rb") as file:
             file.seek(offset)
-            lengths = np.frombuffer(file.read(LOCAL_HEADER)[-4:].ljust(4), "<u2")
-            file.seek(int(lengths.sum()), os.SEEK_CUR)
+            of_name, of_extra = struct.unpack("<HH", file.read(LOCAL_HEADER)[-4:].ljust(4, b"\0"))
+            found = file.read(of_name)
+            file.seek(of_extra, os.SEEK_CUR)
             content = file.read(size)
-        if zlib.crc32(content) != crc:
+        if found != name.encode() or zlib.crc32(content) != crc:
             raise _damaged(self.shards[shard], f"{shown(name)} is not what was packed")
         return io.BytesIO(content)
 
