@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -68,8 +67,10 @@ def main() -> None:
         splits = assign_splits(pictures, params.val_fraction, params.test_fraction, params.seed)
         write_csv(folder / MANIFEST, MANIFEST_COLUMNS, manifest(pictures, splits, hashes, sizes))
         near = near_duplicates(perceptual_hashes(StoredArray(folder / IMAGES)), splits)
-        paths = pictures.paths
-        pairs = [(paths[a], splits[a], paths[b], splits[b], bits) for a, b, bits in near]
+        pairs = [
+            (pictures.paths[a], SPLITS[splits[a]], pictures.paths[b], SPLITS[splits[b]], bits)
+            for a, b, bits in near
+        ]
         write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
         REJECTED_SO_FAR.replace(folder / REJECTED)
 
@@ -96,13 +97,13 @@ def manifest(
     contents = hashes.view(np.uint8).reshape(len(hashes), -1)
     columns = zip(pictures.paths, pictures.labels, splits, contents, sizes, strict=True)
     for path, label, split, content, size in columns:
-        yield path, pictures.class_names[label], split, content.tobytes().hex(), *size
+        yield path, pictures.class_names[label], SPLITS[split], content.tobytes().hex(), *size
 
 
 def report(splits: np.ndarray, rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:
     """Print a line, and more of what was rejected or looks the same in two splits."""
-    counts = Counter(splits)
-    print("split: " + ", ".join(f"{counts[split]:,} {split}" for split in SPLITS) + " pictures")
+    counts = zip(np.bincount(splits), SPLITS, strict=True)
+    print("split: " + ", ".join(f"{count:,} {split}" for count, split in counts) + " pictures")
     for line in summary(rejected):
         print(f"split: rejected {line}")
     if rejected:

@@ -7,6 +7,7 @@ import pytest
 from transfer.errors import UserError
 from transfer.splits import (
     COPY,
+    SPLITS,
     TWO_LABELS,
     UNREADABLE,
     Rejected,
@@ -37,7 +38,11 @@ def given(**splits):
 
 def counted(pictures, splits):
     labels = (pictures.class_names[label] for label in pictures.labels)
-    return Counter(zip(splits.tolist(), labels, strict=True))
+    return Counter(zip(named(splits), labels, strict=True))
+
+
+def named(splits):
+    return [SPLITS[code] for code in splits]
 
 
 def test_labels_are_the_folders():
@@ -45,14 +50,14 @@ def test_labels_are_the_folders():
     assert pictures.paths == ["dogs/1.jpg", "cats/deep/er/2.jpg", "dogs/3.jpg"]
     assert pictures.class_names == ["cats", "dogs"]
     assert pictures.labels.tolist() == [1, 0, 1]
-    assert pictures.given_splits.tolist() == ["", "", ""]
+    assert pictures.given_splits.tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize("val", ["validation", "val", "Valid"])
 def test_split_folders_are_known_by_their_usual_names(val):
     paths = [f"{top}/{c}/1.jpg" for top in ("Train", val, "test") for c in ("cats", "dogs")]
     splits = label_pictures(paths).given_splits
-    assert splits.tolist() == [split for split in ("train", "val", "test") for _ in range(2)]
+    assert named(splits) == [split for split in ("train", "val", "test") for _ in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,7 @@ def test_flat_layout_is_dealt_out_by_fractions_of_the_whole():
 def test_validation_folder_gives_the_test_pictures():
     pictures = given(train={"cats": 40, "dogs": 40}, val={"cats": 20, "dogs": 10})
     splits = assign_splits(pictures, val_fraction=0.5, test_fraction=0.2, seed=0)
-    assert splits[:80].tolist() == ["train"] * 80
+    assert named(splits[:80]) == ["train"] * 80
     assert counted(pictures, splits)["test", "cats"] == 4
     assert counted(pictures, splits)["test", "dogs"] == 2
     assert counted(pictures, splits)["val", "cats"] == 16
@@ -99,7 +104,7 @@ def test_given_splits_stay():
 
 def test_test_folder_alone_stays_and_validation_comes_from_training():
     pictures = given(train={"a": 40, "b": 40}, test={"a": 10, "b": 10})
-    counts = Counter(assign_splits(pictures, 0.2, 0.2, 0).tolist())
+    counts = Counter(named(assign_splits(pictures, 0.2, 0.2, 0)))
     assert counts == {"train": 60, "val": 20, "test": 20}
 
 

@@ -28,7 +28,7 @@ class Pictures:
 
     paths: N paths below data/raw.
     labels: int [N], indices into `class_names`.
-    given_splits: str [N], of the folders that say it, else empty.
+    given_splits: int [N], indices into SPLITS, where folders say it, else -1.
     class_names: Sorted.
     """
 
@@ -62,15 +62,15 @@ def label_pictures(paths: Sequence[str]) -> Pictures:
     Raises:
         UserError: Fewer than two classes, or a split without pictures of a class.
     """
-    tops = {path.split("/", 1)[0] for path in paths if "/" in path}
-    has_splits = any(top.lower() in FOLDER_NAMES for top in tops)
-    if has_splits:
-        strangers = sorted(top for top in tops if top.lower() not in FOLDER_NAMES)
-        if strangers or "train" not in {FOLDER_NAMES[top.lower()] for top in tops}:
-            raise UserError(
-                "data_url: expected a folder a class, or train/ with validation/ or test/ beside "
-                f"it; received {', '.join(sorted(tops))}"
-            )
+    tops = sorted({path.split("/", 1)[0] for path in paths if "/" in path})
+    split_of = {top: FOLDER_NAMES.get(top.lower()) for top in tops}
+    found = {*split_of.values()}
+    has_splits = bool(found - {None})
+    if has_splits and ("train" not in found or None in found):
+        raise UserError(
+            "data_url: expected a folder a class, or train/ with validation/ or test/ beside "
+            f"it; received {', '.join(tops)}"
+        )
     above = int(has_splits)  # so many folders are above those of the classes
     paths = [path for path in paths if path.count("/") > above]
     class_names = sorted({path.split("/", above + 1)[above] for path in paths})
@@ -78,20 +78,25 @@ def label_pictures(paths: Sequence[str]) -> Pictures:
         raise UserError(
             f"data_url: expected pictures of two or more classes; received {class_names or 'none'}"
         )
-    index_of = {name: index for index, name in enumerate(class_names)}
-    labels = [index_of[path.split("/", above + 1)[above]] for path in paths]
-    splits = [FOLDER_NAMES[path.split("/", 1)[0].lower()] if has_splits else "" for path in paths]
-    pictures = Pictures(paths, np.array(labels), np.array(splits), class_names)
-    for split in sorted(set(splits)):
-        if missing := _missing(pictures, pictures.given_splits, split):
-            raise UserError(f"data_url: the {split} folder has no pictures of {', '.join(missing)}")
+    numbers = {name: number for number, name in enumerate(class_names)}
+    labels = (numbers[path.split("/", above + 1)[above]] for path in paths)
+    codes = {top: SPLITS.index(split) for top, split in split_of.items() if split}
+    splits = (codes.get(path.split("/", 1)[0], -1) for path in paths)
+    pictures = Pictures(
+        paths, np.fromiter(labels, np.int32), np.fromiter(splits, np.int8), class_names
+    )
+    for code in set(pictures.given_splits.tolist()) - {-1}:
+        if missing := _missing(pictures, pictures.given_splits, code):
+            raise UserError(
+                f"data_url: the {SPLITS[code]} folder has no pictures of {', '.join(missing)}"
+            )
     return pictures
 
 
-def _missing(pictures: Pictures, splits: np.ndarray, split: str) -> list[str]:
-    """Return the classes that have no picture in a split."""
-    found = set(pictures.labels[splits == split].tolist())
-    return [name for index, name in enumerate(pictures.class_names) if index not in found]
+def _missing(pictures: Pictures, splits: np.ndarray, code: int) -> list[str]:
+    """Return the classes that have no picture in a split, an index into SPLITS."""
+    found = set(pictures.labels[splits == code].tolist())
+    return [name for number, name in enumerate(pictures.class_names) if number not in found]
 
 
 def drop_duplicates(pictures: Pictures, hashes: np.ndarray) -> tuple[np.ndarray, list[Rejected]]:
@@ -172,7 +177,7 @@ def summary(rejected: Sequence[Rejected]) -> list[str]:
 def assign_splits(
     pictures: Pictures, val_fraction: float, test_fraction: float, seed: int
 ) -> np.ndarray:
-    """Return train, val or test for each picture, str [N], stratified by label.
+    """Return for each picture an index into SPLITS, int [N], stratified by label.
 
     Splits that folders give stay. Without a validation folder `val_fraction` of the pictures is
     taken from training; without a test folder, `test_fraction` of the validation folder, or of all
@@ -182,14 +187,15 @@ def assign_splits(
         UserError: A class has too few pictures to be in every split.
     """
     labels, given = pictures.labels, pictures.given_splits
-    splits = np.where(given == "", "train", given)
-    if "test" not in given:
-        _move(splits, labels, "val" if "val" in given else "train", "test", test_fraction, seed)
-    if "val" not in given:
-        rest = np.count_nonzero(splits == "train")
-        _move(splits, labels, "train", "val", val_fraction * len(splits) / rest, seed)
-    for split in SPLITS:
-        if missing := _missing(pictures, splits, split):
+    train, val, test = range(len(SPLITS))
+    splits = np.maximum(given, train)
+    if test not in given:
+        _move(splits, labels, val if val in given else train, test, test_fraction, seed)
+    if val not in given:
+        rest = np.count_nonzero(splits == train)
+        _move(splits, labels, train, val, val_fraction * len(splits) / rest, seed)
+    for code, split in enumerate(SPLITS):
+        if missing := _missing(pictures, splits, code):
             raise UserError(
                 f"{split} would have no pictures of {', '.join(missing)}; add pictures of it, or "
                 "change val_fraction and test_fraction"
@@ -198,7 +204,7 @@ def assign_splits(
 
 
 def _move(
-    splits: np.ndarray, labels: np.ndarray, source: str, target: str, share: float, seed: int
+    splits: np.ndarray, labels: np.ndarray, source: int, target: int, share: float, seed: int
 ) -> None:
     """Move `share` of the pictures of `source` to `target`, stratified by label."""
     rows = np.flatnonzero(splits == source)
@@ -206,7 +212,7 @@ def _move(
         _, moved = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=seed)
     except ValueError as error:  # such as a class with one picture only
         raise UserError(
-            f"the {len(rows)} {source} pictures can't be dealt out, {share:.0%} of them to "
-            f"{target}: {error}"
+            f"the {len(rows)} {SPLITS[source]} pictures can't be dealt out, {share:.0%} of them to "
+            f"{SPLITS[target]}: {error}"
         ) from None
     splits[moved] = target
