@@ -213,7 +213,7 @@ def scaling(runs: dict[str, dict]) -> str:
     return "\n\n".join(
         [
             f"## From {first:,} to {last:,} pictures",
-            "`python -m benchmarks.scaling`: drawn pictures of 96×96 pixels, two classes, at 32×32, "
+            "`python -m benchmarks.scaling`: drawn pictures of 96×96, two classes, at 32×32, "
             "random weights, one epoch of each phase, from layer 143, `features` with one view. "
             "A stage's own seconds over all the pictures, its start included, which is most of it "
             "where pictures are few; and what each picture more takes:",

@@ -129,6 +129,7 @@ def run_stage(folder: Path, stage: str) -> dict[str, float]:
     if stage in TRAINED:
         epochs = json.loads((folder / "epochs.json").read_text())
         taken |= {"epoch": epochs["train"][-1], "validation": epochs["validation"][-1]}
+    print(f"{stage}:", ", ".join(f"{k} {v:.1f}" for k, v in taken.items()), flush=True)
     return taken
 
 
