@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from transfer.errors import UserError, shown
+from transfer.errors import UserError, one_line, shown
 from transfer.files import list_files
 
 MANY = 10_000  # pictures that stay in folders, for people to look into; more are packed
@@ -27,8 +27,13 @@ SHARD_PICTURES = 5_000  # at most, and
 SHARD_BYTES = 1 << 28  # at least, but for the last: few enough files, none too large to send again
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
 LOCAL_HEADER = 30  # bytes before a picture's name in a zip; the last four are two lengths
-DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, LookupError, NotImplementedError)
+DAMAGE = (
+    *(zipfile.BadZipFile, EOFError, ValueError, LookupError, NotImplementedError),
+    *(OverflowError, struct.error),
+)
 
+# Of a picture in a shard, where it has its header and then so many bytes.
+PLACE = np.dtype([("shard", "u4"), ("offset", "u4"), ("size", "u8"), ("crc", "u4")])
 # Of one picture: its file, or how to open it.
 Source = Path | Callable[[], BinaryIO]
 
@@ -52,19 +57,19 @@ class RawPictures:
         self.places = np.concatenate(tables) if tables else None
 
     def _list(self, number: int) -> np.ndarray:
-        """Add the names in a shard; return for each shard, offset, size and CRC, int64 [N, 4]."""
+        """Add the names in a shard; return where they are, PLACE [N]."""
+        shard = self.shards[number]
         try:
-            with zipfile.ZipFile(self.shards[number]) as archive:
+            with zipfile.ZipFile(shard) as archive:
                 members = archive.infolist()
+            rows = ((number, m.header_offset, m.file_size, m.CRC) for m in members)
+            places = np.fromiter(rows, PLACE, len(members))
+            if (places["offset"] + places["size"] > shard.stat().st_size).any():
+                raise zipfile.BadZipFile("its list of pictures leads out of it")
         except DAMAGE as error:
-            raise _damaged(self.shards[number], str(error)) from None
+            raise _damaged(shard, one_line(error)) from None
         self.names += [member.filename for member in members]
-        rows = [(number, member.header_offset, member.file_size, member.CRC) for member in members]
-        table = np.array(rows, np.int64).reshape(-1, 4)
-        _, offsets, sizes, _ = table.T
-        if ((offsets < 0) | (offsets + sizes > self.shards[number].stat().st_size)).any():
-            raise _damaged(self.shards[number], "its list of pictures leads out of it")
-        return table
+        return places
 
     def source(self, name: str) -> Source:
         """Return what one of the pictures is read from.
