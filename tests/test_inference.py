@@ -17,6 +17,11 @@ def convolve(x):
     return tf.nn.relu(tf.nn.conv2d(x, KERNEL, 2, "SAME"))
 
 
+def hard_sigmoid(x):
+    """Add a number to a convolution, as MobileNetV3 does, which one step of tf2onnx can't."""
+    return tf.nn.relu6(tf.nn.conv2d(x, KERNEL, 2, "SAME") + 3.0) / 6
+
+
 def several(x, y, pixels):
     return [convolve(x) - 2 * convolve(y), tf.cast(pixels, tf.float32) / 255 + tf.reduce_mean(x)]
 
@@ -43,6 +48,7 @@ def engine(request, monkeypatch):
     ("function", "arguments"),
     [
         (convolve, [pictures(7)]),
+        (hard_sigmoid, [pictures(7)]),
         (mixed, [pictures(7) for _ in range(12)]),
     ],
 )
