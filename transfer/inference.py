@@ -65,6 +65,7 @@ def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Infe
 
 def to_onnx(function: Callable, signature: list[tf.TensorSpec]) -> bytes:
     """Convert a `tf.function` to an ONNX model."""
+    import onnx
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
@@ -80,4 +81,19 @@ def to_onnx(function: Callable, signature: list[tf.TensorSpec]) -> bytes:
         finally:
             os.environ[CATCH_ERRORS] = fast
     gc.collect()  # the converter's graphs, 300 MB for MobileNetV2, hang together in circles
+    # Tensors that a layer holds, such as the mean in EfficientNet's, have become inputs.
+    for name, tensor in _held_tensors(function.get_concrete_function()).items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = [argument for argument in model.graph.input if argument.name not in held]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
     return model.SerializeToString()
+
+
+def _held_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.Tensor]:
+    """Return the tensors, not the variables, that a function has from outside, by their names."""
+    outside = function.captured_inputs
+    inside = function.inputs[len(function.inputs) - len(outside) :]
+    pairs = zip(inside, outside, strict=True)
+    return {name.name: tensor for name, tensor in pairs if tensor.dtype != tf.resource}
