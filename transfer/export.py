@@ -4,13 +4,13 @@ All take what the Keras model takes, `pixels`, uint8 [N, H, W, 3] for any N, and
 `probabilities`, float32 [N, classes].
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from transfer.engine import keras, tf
+from transfer.inference import to_onnx
 from transfer.parallel import CORES
 from transfer.prediction import probabilities_of
 
@@ -64,11 +64,7 @@ def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None =
 
 def write_onnx(infer: Callable, path: Path) -> None:
     """Convert what `freeze` returned to an .onnx file."""
-    import tf2onnx
-
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    model, _ = tf2onnx.convert.from_function(infer, input_signature=infer.input_signature)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(to_onnx(infer, infer.input_signature))
 
 
 def open_keras(classifier: keras.Model) -> Predict:
