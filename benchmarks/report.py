@@ -207,7 +207,7 @@ def draw(runs: dict[str, list[dict]]) -> Figure:
 def scaling(runs: dict[str, dict]) -> str:
     """Say what each stage costs as pictures grow more: time, memory, and DVC's work around it."""
     sizes = sorted(map(int, runs))
-    first, *_, last = sizes
+    first, last = sizes[0], sizes[-1]
     stages = list(runs[str(first)])
     columns = [f"{size:,}" for size in sizes]
     more = [f"more, {a:,} to {b:,}" for a, b in zip(sizes, sizes[1:], strict=False)]
