@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import re
@@ -111,6 +112,21 @@ def test_many_pictures_are_packed_and_their_hash_is_the_same(tmp_path, monkeypat
     assert sorted(os.listdir(tmp_path)) == ["raw", "source"]
     with pytest.raises(UserError, match=r"holds other pictures than it should \(11 files\)"):
         get_pictures(str(tmp_path / "source"), "0" * 64, tmp_path / "raw")
+
+
+def test_a_full_disk_leaves_the_old_pictures_and_nothing_else(tmp_path, monkeypatch):
+    write(tmp_path / "source", 11)
+    before = contents(write(tmp_path / "raw", 7, seed=1))
+    monkeypatch.setattr(raw, "MANY", 10)
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(raw.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        get_pictures(str(tmp_path / "source"), None, tmp_path / "raw")
+    assert contents(tmp_path / "raw") == before
+    assert sorted(os.listdir(tmp_path)) == ["raw", "source"]
 
 
 def test_the_split_of_packed_pictures_is_the_same(tmp_path, monkeypatch):

@@ -42,16 +42,7 @@ def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
                 else:
                     unpack(source, temporary)
                 _check_content(data_url, temporary, expected)
-        top = class_root(temporary)
-        inner = temporary.with_name(f"{temporary.name}.top")
-        remove(inner)  # left by a killed run
-        if len(list_files(top)) > raw.MANY:
-            raw.pack(top, inner)
-        elif top != temporary:
-            top.rename(inner)
-        if inner.exists():
-            remove(temporary)
-            inner.rename(temporary)
+        _lay_out(temporary)
 
 
 def check_source(data_url: str) -> None:
@@ -147,3 +138,20 @@ def _check_content(data_url: str, folder: Path, expected: str | None) -> None:
             f"expected the content SHA-256 {expected}, received {received}; fetch it again, or set "
             "data_sha256 if the new content is right"
         )
+
+
+def _lay_out(folder: Path) -> None:
+    """Bring the class folders to the top of a folder, packed where they hold many pictures."""
+    top, inner = class_root(folder), folder.with_name(f"{folder.name}.top")
+    remove(inner)  # left by a killed run
+    try:
+        if len(list_files(top)) > raw.MANY:
+            raw.pack(top, inner)
+        elif top != folder:
+            top.rename(inner)
+        else:
+            return
+        remove(folder)
+        inner.rename(folder)
+    finally:
+        remove(inner)
