@@ -161,7 +161,7 @@ def backbones(of: dict) -> str:
     """Say which backbones went through pipeline and export, and how large they are."""
     rows = [
         [name, b["weights"], b["layers"], f"{b['parameters']:,}", f"{b['trainable']:,}",
-         f"{b['seconds']:.0f}", f"{b['memory']:.0f}", b["export"]]
+         f"{b['memory']:.0f}", b["export"]]
         for name, b in of.items()
     ]  # fmt: skip
     return "\n\n".join(
@@ -173,7 +173,7 @@ def backbones(of: dict) -> str:
             "it is.",
             table(
                 ["backbone", "weights", "layers", "parameters", "trained in fine-tuning",
-                 "seconds, all stages", "peak MB", "export"],
+                 "peak MB", "export"],
                 rows,
             ),
         ]

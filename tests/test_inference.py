@@ -28,6 +28,10 @@ def normalize(x):
     return (tf.nn.conv2d(x, KERNEL, 2, "SAME") - MEAN) / 2
 
 
+def gelu(x):
+    return tf.nn.gelu(convolve(x) - 1)
+
+
 def several(x, y, pixels):
     return [convolve(x) - 2 * convolve(y), tf.cast(pixels, tf.float32) / 255 + tf.reduce_mean(x)]
 
@@ -56,6 +60,7 @@ def engine(request, monkeypatch):
         (convolve, [pictures(7)]),
         (hard_sigmoid, [pictures(7)]),
         (normalize, [pictures(7)]),
+        (gelu, [pictures(7)]),
         (mixed, [pictures(7) for _ in range(12)]),
     ],
 )

@@ -9,7 +9,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from types import ModuleType
 
 import numpy as np
 
@@ -66,10 +67,8 @@ def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Infe
 def to_onnx(function: Callable, signature: list[tf.TensorSpec]) -> bytes:
     """Convert a `tf.function` to an ONNX model."""
     import onnx
-    import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
-    convert = partial(tf2onnx.convert.from_function, function, input_signature=signature)
+    convert = partial(_converter().from_function, function, input_signature=signature)
     try:
         model, _ = convert()
     except ValueError:
@@ -97,3 +96,25 @@ def _held_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[str,
     inside = function.inputs[len(function.inputs) - len(outside) :]
     pairs = zip(inside, outside, strict=True)
     return {name.name: tensor for name, tensor in pairs if tensor.dtype != tf.resource}
+
+
+@cache
+def _converter() -> ModuleType:
+    """Return tf2onnx's converter, which learns an operation here, that of ConvNeXt's GELU."""
+    import tf2onnx
+    from tf2onnx.handler import tf_op
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            dtypes, shapes = node.output_dtypes, node.output_shapes
+            one = graph.make_const(f"{node.name}_one", np.ones((), np.float32))
+            erf = graph.make_node("Erf", node.input, dtypes=dtypes, shapes=shapes)
+            graph.remove_node(node.name)
+            inputs = [one.output[0], erf.output[0]]
+            graph.make_node("Sub", inputs, outputs=node.output, dtypes=dtypes, shapes=shapes)
+
+    return tf2onnx.convert
