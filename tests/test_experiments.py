@@ -52,13 +52,11 @@ def sweep(clone, *arguments):
 def test_two_machines_share_a_sweep_also_if_a_worker_ends_early(repository, tmp_path):
     origin = tmp_path / "origin"
     repository.run("git", "clone", "-q", "--bare", ".", str(origin))
-    repository.run("git", "remote", "add", "origin", str(origin))
-    repository.dvc("remote", "add", "--default", "team", str(tmp_path / "team"))
-    repository.commit("remote")
-    repository.run("git", "push", "-q", "origin", "main")
-    repository.dvc("push")
     other = repository.clone(tmp_path / "other")
-    other.run("git", "remote", "add", "origin", str(origin))
+    for clone in (repository, other):
+        clone.run("git", "remote", "add", "origin", str(origin))
+        clone.dvc("remote", "add", "--local", "--default", "team", str(tmp_path / "team"))
+    repository.dvc("push")
     other.dvc("pull")
 
     grid = ("--push", "origin", "fine_tune_at=choice(130,150,9999)", "fine_tune_epochs=1")
