@@ -46,7 +46,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple:
         if index in self.kept:
             return self.kept[index]
-        places = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        places = self.places(index)
         try:
             arrays = self.source(places, self.view)
         except Exception as error:
@@ -58,6 +58,10 @@ class Batches(keras.utils.PyDataset):
             self.kept[index] = batch
             self.free -= size
         return batch
+
+    def places(self, index: int) -> np.ndarray:
+        """Return the places of a batch's pictures, int [B]."""
+        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def start(self, epoch: int) -> None:
         """Begin an epoch. Keras calls on_epoch_end before the first one, too, so it can't count."""
