@@ -9,7 +9,8 @@ from transfer.cluster import are_several
 # Each of these can be overridden from outside; TF_NUM_INTRAOP_THREADS is TensorFlow's own.
 # oneDNN: on by default only on CPUs with AVX-512; halves a training step on those with AVX2.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Where a process of several is lost, C++ has many lines for what is said in one.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if are_several() else "2")
 # If set, tf2onnx copies the graph, weights included, for none of its steps: 500 MB less, 2 s less.
 os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 # What the frozen layers run in on a CPU: onnxruntime, or tensorflow.
@@ -21,8 +22,8 @@ CPU_REPLICAS = int(os.environ.get("TRANSFER_CPU_REPLICAS", "1"))
 
 
 @contextmanager
-def _quiet():
-    """Drop what TensorFlow's C++ code says while it is loaded, which no setting silences."""
+def quiet():
+    """Drop what TensorFlow's C++ code says while it loads or starts, which no setting silences."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as devnull:
@@ -34,7 +35,7 @@ def _quiet():
         os.close(stderr)
 
 
-with _quiet():
+with quiet():
     import tensorflow as tf
     import keras  # isort: skip
 
@@ -48,4 +49,4 @@ with _quiet():
 tf.config.experimental.enable_op_determinism()
 keras.utils.set_random_seed(0)  # determinism asks for one; what is random takes its own seed
 
-__all__ = ["FROZEN_ENGINE", "keras", "tf"]
+__all__ = ["FROZEN_ENGINE", "keras", "quiet", "tf"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer.batches import Batches
 from transfer.cluster import process_number, set_tf_config
-from transfer.engine import tf
+from transfer.engine import quiet, tf
 from transfer.errors import UserError
 from transfer.params import Params
 
@@ -125,7 +125,10 @@ def replicas_of(params: Params) -> Replicas | None:
         name = "multi_worker" if workers > 1 else "mirrored" if len(_devices()) > 1 else "one"
     if name == "multi_worker":
         set_tf_config()
-        return Replicas(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
+        if worker == 0:
+            print(f"{workers} processes share each batch out", flush=True)
+        with quiet():
+            return Replicas(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
     if workers > 1:
         raise UserError(
             f"strategy: {name} is for one process; expected auto or multi_worker, for TF_CONFIG or "

@@ -9,7 +9,7 @@ import numpy as np
 
 from transfer.batches import Batches
 from transfer.engine import keras, tf
-from transfer.errors import UserError, one_line
+from transfer.errors import UserError
 from transfer.features import Features
 from transfer.files import METRICS, write_json
 from transfer.model import count_trainable_parameters
@@ -99,9 +99,9 @@ def errors_of_training(batch_size: int, *batches: Batches) -> Iterator[None]:
     """
     try:
         yield
-    except LOST as error:
+    except LOST:
         raise UserError(
-            f"another of the processes has ended: {one_line(error)}; what it said tells why; "
+            "another of the processes has ended or can't be reached; its last line tells why; "
             "the same command goes on after the last finished epoch"
         ) from None
     except Exception as wrapped:
