@@ -66,7 +66,7 @@ def launch_here(command: list[str], workers: int) -> None:
     cores = os.sched_getaffinity(0)
     with ExitStack() as stack:
         processes = []
-        for index, environment in enumerate(_environments(workers)):
+        for index, environment in enumerate(environments_here(workers)):
             output = stack.enter_context(TemporaryFile()) if index else None
             os.sched_setaffinity(0, _share(sorted(cores), index, workers))  # passed on to a child
             process = subprocess.Popen(
@@ -85,7 +85,7 @@ def launch_here(command: list[str], workers: int) -> None:
             _tell(codes, [output for _, output in processes])
 
 
-def _environments(workers: int) -> list[dict[str, str]]:
+def environments_here(workers: int) -> list[dict[str, str]]:
     """Return what each of several processes on this machine has in its environment."""
     with ExitStack() as stack:  # open at the same time, so that each gets a port of its own
         sockets = [stack.enter_context(socket.socket()) for _ in range(workers)]
