@@ -1,4 +1,4 @@
-"""Train in one of several processes or on several devices: python several.py STRATEGY OUT"""
+"""Train in one of several processes or on several devices: python several.py OUT"""
 
 import sys
 
@@ -36,15 +36,15 @@ def train(replicas=None, dropout=0.0, precision="float32", patience=0):
     options = {"patience": patience, "replicas": replicas}
     history = []
     try:
-        history = fit(classifier, sgd, features, targets, 4, 0, 3, **options)
+        history = fit(classifier, sgd, features, targets, 4, 0, 2, **options)
     except SystemExit as end:
         assert not end.code
     return history, classifier.get_weights()
 
 
 if __name__ == "__main__":
-    _, strategy, out = sys.argv
-    replicas = replicas_of(PARAMS.model_copy(update={"strategy": strategy}))
+    _, out = sys.argv
+    replicas = replicas_of(PARAMS)
     for name, options in {"plain": {}, "random": RANDOM}.items():
         history, weights = train(replicas, **options)
         np.savez(f"{out}-{name}.npz", history, *weights)

@@ -3,19 +3,24 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import PROJECT
-from several import train
+from several import PARAMS, train
 
+from transfer.errors import UserError
 from transfer.launch import environments_here
+from transfer.strategy import Replicas, replicas_of
+
+CPUS = {"TRANSFER_CPU_REPLICAS": "2"}
 
 
-def start(out, strategy, **environment):
+def start(out, **environment):
     path = os.pathsep.join((str(PROJECT), str(PROJECT / "tests")))
     return subprocess.Popen(
-        [sys.executable, PROJECT / "tests/several.py", strategy, out],
+        [sys.executable, PROJECT / "tests/several.py", out],
         env=os.environ | {"PYTHONPATH": path} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -34,14 +39,10 @@ def results(tmp_path_factory):
     """Train in two processes, then on two devices; return where the results are."""
     folder, environments = tmp_path_factory.mktemp("several"), environments_here(2)
     outs = [str(folder / name) for name in ("first", "second", "mirrored")]
-    workers = [
-        start(out, "auto", **environment)
-        for out, environment in zip(outs, environments, strict=False)
-    ]
-    for process in workers:
-        assert process.wait(timeout=120) == 0, process.stdout.read()
-    mirrored = start(outs[2], "auto", TRANSFER_CPU_REPLICAS="2")
-    assert mirrored.wait(timeout=120) == 0, mirrored.stdout.read()
+    for group in ([(outs[0], environments[0]), (outs[1], environments[1])], [(outs[2], CPUS)]):
+        for process in [start(out, **environment) for out, environment in group]:
+            said, _ = process.communicate(timeout=240)
+            assert process.returncode == 0, said
     return outs
 
 
@@ -67,3 +68,39 @@ def test_dropout_differs_and_all_else_works_with_it(results):
     assert not np.allclose(history[:, 1:], mirrored[:, 1:], atol=1e-4)
     plain = result(results[0], "plain")[1]
     assert any(not np.allclose(*pair, atol=1e-4) for pair in zip(weights, plain, strict=True))
+
+
+@pytest.mark.parametrize(("workers", "local"), [(1, 2), (2, 1), (3, 1), (2, 2)])
+def test_every_picture_of_a_batch_counts_once(workers, local):
+    strategy = SimpleNamespace(num_replicas_in_sync=workers * local)
+    for pictures in range(1, 10):
+        shares = [Replicas(strategy, w, workers).share(pictures) for w in range(workers)]
+        counts = np.zeros(pictures)
+        for places, weights in shares:
+            assert len(places) == -(-pictures // (workers * local)) * local
+            np.add.at(counts, places, weights)
+        np.testing.assert_allclose(counts, 1 / pictures, rtol=1e-6)
+
+
+def ask(strategy):
+    return replicas_of(PARAMS.model_copy(update={"strategy": strategy}))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "config", "message"),
+    [
+        ("mirrored", "", "mirrored needs several GPUs; received one device"),
+        ("multi_worker", "", "multi_worker needs processes that know of each other: set launcher"),
+        ("one", environments_here(2)[1]["TF_CONFIG"], "one is for one process; expected auto or"),
+        ("auto", "{", "TF_CONFIG: expected such as .*; received '{'"),
+        ("auto", '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}', "TF_CONFIG"),
+    ],
+)
+def test_what_is_not_here_is_refused_before_work(monkeypatch, strategy, config, message):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UserError, match=message):
+        ask(strategy)
+
+
+def test_one_device_has_no_replicas():
+    assert ask("auto") is None and ask("one") is None

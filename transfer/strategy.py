@@ -6,7 +6,9 @@ applies it, so that the models stay the same. What Keras' `fit` has for tf.distr
 in 3.15 it fails with several processes (keras#20585).
 """
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,7 +129,7 @@ def replicas_of(params: Params) -> Replicas | None:
         set_tf_config()
         if worker == 0:
             print(f"{workers} processes share each batch out", flush=True)
-        with quiet():
+        with quiet(), _interruptible():
             return Replicas(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
     if workers > 1:
         raise UserError(
@@ -139,6 +141,17 @@ def replicas_of(params: Params) -> Replicas | None:
             raise UserError("strategy: mirrored needs several GPUs; received one device; try auto")
         return Replicas(tf.distribute.MirroredStrategy(_devices()))
     return None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and `kill` end this process while C++ waits, where Python's handlers can't run."""
+    handlers = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _devices() -> list[str]:
