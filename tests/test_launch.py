@@ -15,7 +15,7 @@ from test_stage import ended
 from test_training import base_weights
 
 from transfer.backbones import build_base
-from transfer.launch import environments_here, run
+from transfer.launch import LAUNCHED, environments_here, run
 
 LOST_SECONDS = 30  # for the others to end after one was killed; 3 s on a quiet machine
 SEVERAL = {"head_epochs": 60, "batch_size": 7, "launcher": "local", "workers": 2}
@@ -53,7 +53,7 @@ def start(folder, stage="train_head", **environment):
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | {"TRANSFER_FROZEN_ENGINE": "tensorflow"} | environment,  # starts sooner
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,11 +82,11 @@ def outputs(folder):
 
 def by_hand(*folders):
     """Start a process in each folder, as on machines that share none."""
-    environments = environments_here(len(folders))
-    return [
-        start(folder, TF_CONFIG=environment["TF_CONFIG"])
-        for folder, environment in zip(folders, environments, strict=True)
-    ]
+    processes = []
+    for folder, environment in zip(folders, environments_here(len(folders)), strict=True):
+        del environment[LAUNCHED]
+        processes.append(start(folder, **environment))
+    return processes
 
 
 def test_processes_on_two_machines_of_which_one_is_killed_come_to_the_same_bytes(copy, capsys):

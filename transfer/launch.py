@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from transfer.params import load_params
 from transfer.stage import alone, end_with_parent
 
 LAUNCHED = "TRANSFER_LAUNCHED"  # set in what a launcher starts
+# Where one is lost, TensorFlow's C++ code has many lines for what is said in one.
+OF_ALL = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 POLL_SECONDS = 0.1
 
 
@@ -96,7 +99,7 @@ def environments_here(workers: int) -> list[dict[str, str]]:
     for index in range(workers):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        environments.append({"TF_CONFIG": config, LAUNCHED: "local"})
+        environments.append(OF_ALL | {"TF_CONFIG": config, LAUNCHED: "local"})
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if len(gpus) < workers:
@@ -142,21 +145,18 @@ def launch_with_srun(command: list[str], workers: int) -> None:
     Raises:
         UserError: There is no srun.
     """
-    options = [f"--ntasks={workers}", "--distribution=block", "--kill-on-bad-exit=1"]
-    try:
-        process = subprocess.Popen(
-            ["srun", *options, *command], env=os.environ | {LAUNCHED: "srun"}
-        )
-    except FileNotFoundError:
-        raise UserError(
-            "launcher: srun is not on this machine; expected one of Slurm's, or launcher: local"
-        ) from None
-    try:
-        if process.wait():
-            sys.exit(1)
-    finally:
-        process.terminate()  # it ends its tasks
-        process.wait()
+    if not shutil.which("srun"):
+        raise UserError("launcher: expected local or none, for there is no srun; received srun")
+    # Its tasks end with it, and it with this process, even if that is killed.
+    srun = ["setpriv", "--pdeathsig", "TERM", "srun", f"--ntasks={workers}"]
+    options = ["--distribution=block", "--kill-on-bad-exit=1"]
+    environment = os.environ | OF_ALL | {LAUNCHED: "srun"}
+    with subprocess.Popen([*srun, *options, *command], env=environment) as process:
+        try:
+            if process.wait():
+                sys.exit(1)
+        finally:
+            process.terminate()
 
 
 LAUNCHERS = {"local": launch_here, "srun": launch_with_srun}
