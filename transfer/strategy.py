@@ -145,13 +145,12 @@ def replicas_of(params: Params) -> Replicas | None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C and `kill` end this process while C++ waits, where Python's handlers can't run."""
-    handlers = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM)}
+    """Let Ctrl-C end this process while C++ waits for the others, where Python can't hear it."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, handler)
 
 
 def _devices() -> list[str]:
