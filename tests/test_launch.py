@@ -18,6 +18,8 @@ from transfer.backbones import build_base
 from transfer.launch import LAUNCHED, environments_here, run
 
 LOST_SECONDS = 30  # for the others to end after one was killed; 3 s on a quiet machine
+# Starts sooner than ONNX Runtime, but adds up in as many parts as it has threads.
+ENGINE = {"TRANSFER_FROZEN_ENGINE": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
 SEVERAL = {"head_epochs": 60, "batch_size": 7, "launcher": "local", "workers": 2}
 
 
@@ -53,7 +55,7 @@ def start(folder, stage="train_head", **environment):
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=folder,
-        env=os.environ | {"TRANSFER_FROZEN_ENGINE": "tensorflow"} | environment,  # starts sooner
+        env=os.environ | ENGINE | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,3 +149,12 @@ def test_a_launcher_among_several_processes_is_refused(folder, monkeypatch):
     monkeypatch.setattr(sys, "exit", lambda message: pytest.fail(message))
     with pytest.raises(pytest.fail.Exception, match="launcher: expected none where TF_CONFIG or"):
         run(lambda: None)
+
+
+def test_srun_starts_the_processes(copy):
+    if not shutil.which("srun") or subprocess.run(["srun", "--immediate=5", "true"]).returncode:
+        pytest.skip("no Slurm runs here (slurm-wlm, with munged, slurmctld and slurmd)")
+    local, slurm = copy("local", head_epochs=2), copy("slurm", head_epochs=2, launcher="srun")
+    assert "2 processes share each batch out" in finish(start(slurm))
+    finish(start(local))
+    assert outputs(slurm) == outputs(local)
