@@ -15,7 +15,8 @@ from transfer.serving import Served, serve
 
 TITLE = "What is in the picture?"
 NAMED, EXAMPLES, BARS, NEIGHBOURS = 20, 8, 5, 6
-MOST_COMPARED = 5_000  # training pictures: 15 s on two cores, 26 MB
+AT_A_TIME = 12  # pictures; the page holds each of them, up to 20 MB
+MOST_COMPARED = 5_000  # training pictures, 5 kB of features each
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-block: 2rem}
 /* Pictures side by side: two by two or three by three on a phone. */
@@ -75,7 +76,12 @@ def pictures(served: Served, test: Split | None) -> list[tuple[str, np.ndarray |
         on_change=state.pop,
         args=("example", None),
     )
-    chosen = [(file.name, served.read(file)) for file in files]
+    chosen = [(file.name, served.read(file)) for file in files[:AT_A_TIME]]
+    if len(files) > AT_A_TIME:
+        st.info(
+            f"These are the first {AT_A_TIME} of {len(files)} pictures; on a terminal, "
+            "`python -m scripts.predict` takes any number."
+        )
     if test is None:
         st.caption("With the pictures of `dvc pull data/split`, there are examples here.")
         return chosen

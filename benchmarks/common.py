@@ -20,9 +20,9 @@ RESULTS = Path(os.environ.get("BENCH_RESULTS", BENCHMARKS)) / "results.json"
 
 
 @contextmanager
-def project_copy(**changes) -> Iterator[Path]:
-    """Yield a copy of what the stages need, with `changes` in its params.yaml."""
-    with TemporaryDirectory() as name:
+def project_copy(where: Path | None = None, /, **changes) -> Iterator[Path]:
+    """Yield a copy, in a folder if not in /tmp, of what the stages need; change its params.yaml."""
+    with TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         for part in ("stages", "transfer"):
             shutil.copytree(PROJECT / part, folder / part)

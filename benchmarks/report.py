@@ -3,10 +3,12 @@
 import platform
 import statistics
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from benchmarks.common import RESULTS
-from transfer.figures import COLORS, save, styled
+from transfer.figures import COLORS, REFERENCE, save, styled
 
 PHASES = {"head": "head", "fine_tune": "fine-tuning"}
 PICTURES = {"train": 2000, "validation": 800}
@@ -24,9 +26,14 @@ def write(results: dict) -> None:
         parts.append(sweep(results["sweep"]))
     if "strategies" in results:
         parts.append(strategies(results["strategies"]))
+    if "scaling" in results:
+        parts += [scaling(results["scaling"]), "![Time and memory](scaling.png)"]
+        save(draw_scaling(results["scaling"]), RESULTS.with_name("scaling.png"))
+    if "backbones" in results:
+        parts.append(backbones(results["backbones"]))
     text = "\n\n".join(parts) + "\n"
     RESULTS.with_name("RESULTS.md").write_text(text)
-    print(f"{text}\nbench: {RESULTS.name}, RESULTS.md and comparison.png are in {RESULTS.parent}")
+    print(f"{text}\nbench: {RESULTS.name}, RESULTS.md and its pictures are in {RESULTS.parent}")
 
 
 def machine() -> str:
@@ -166,6 +173,29 @@ def strategies(of: dict) -> str:
     )
 
 
+def backbones(of: dict) -> str:
+    """Say which backbones went through pipeline and export, and how large they are."""
+    rows = [
+        [name, b["weights"], b["layers"], f"{b['parameters']:,}", f"{b['trainable']:,}",
+         f"{b['memory']:.0f}", b["export"]]
+        for name, b in of.items()
+    ]  # fmt: skip
+    return "\n\n".join(
+        [
+            "## Backbones tried",
+            "The whole pipeline on the sample (600 pictures at 72 x 72, one epoch of each phase, "
+            "fine-tuned from the middle layer), then `make export`: how far a float format's "
+            "probability was from Keras' at most. Random weights show that it works, not how good "
+            "it is.",
+            table(
+                ["backbone", "weights", "layers", "parameters", "trained in fine-tuning",
+                 "peak MB", "export"],
+                rows,
+            ),
+        ]
+    )  # fmt: skip
+
+
 @styled
 def draw(runs: dict[str, list[dict]]) -> Figure:
     """Plot the seconds that have gone by after each epoch, of every run."""
@@ -187,4 +217,82 @@ def draw(runs: dict[str, list[dict]]) -> Figure:
     axes.set(xlabel="epoch", ylabel="seconds of training and validation", ylim=(0, None))
     axes.set_title("Training head, then fine-tuning")
     axes.legend()
+    return figure
+
+
+def scaling(runs: dict[str, dict]) -> str:
+    """Say what each stage costs as pictures grow more: time, memory, and DVC's work around it."""
+    sizes = sorted(map(int, runs))
+    first, last = sizes[0], sizes[-1]
+    stages = list(runs[str(first)])
+    columns = [f"{size:,}" for size in sizes]
+    more = [f"more, {a:,} to {b:,}" for a, b in zip(sizes, sizes[1:], strict=False)]
+
+    def times(key: str) -> str:
+        rows = []
+        for stage in stages:
+            seconds = [runs[str(size)][stage][key] for size in sizes]
+            each = [1000 * s / n for s, n in zip(seconds, sizes, strict=True)]
+            steps = 1000 * np.diff(seconds) / np.diff(sizes)
+            rows.append([stage, *(f"{ms:.3f}" for ms in (*each, *steps))])
+        return table(["ms a picture", *columns, *more], rows)
+
+    def peaks(key: str) -> str:
+        rows = []
+        for stage in stages:
+            peak = [runs[str(size)][stage][key] for size in sizes]
+            rows.append([stage, *(f"{mb:.0f}" for mb in peak), f"{peak[-1] / peak[0]:.2f}"])
+        return table(["peak MB", *columns, "times"], rows)
+
+    epochs = [
+        [f"{stage}, {kind}", *(
+            f"{1000 * runs[str(size)][stage][key] / (share * size):.3f}" for size in sizes
+        )]
+        for stage in stages if "epoch" in runs[str(first)][stage]
+        for kind, key, share in (("training", "epoch", 0.6), ("validation", "validation", 0.2))
+    ]  # fmt: skip
+    return "\n\n".join(
+        [
+            f"## From {first:,} to {last:,} pictures",
+            "`python -m benchmarks.scaling`: drawn pictures of 96×96, two classes, at 32×32, "
+            "random weights, one epoch of each phase, from layer 143, `features` with one view. "
+            "A stage's own seconds over all the pictures, its start included, which is most of it "
+            "where pictures are few; and what each picture more takes:",
+            times("seconds"),
+            "The processor's seconds, which other work on the machine does not change:",
+            times("cpu"),
+            "One epoch, over the pictures of its split; the first batches take longer:",
+            table(["ms a picture", *columns], epochs),
+            "What DVC takes around the stage, to start, hash and cache:",
+            times("dvc_seconds"),
+            "Memory of the stage, and of DVC:",
+            peaks("peak"),
+            peaks("dvc_peak"),
+        ]
+    )
+
+
+@styled
+def draw_scaling(runs: dict[str, dict]) -> Figure:
+    """Plot time a picture and peak memory of each stage against the number of pictures."""
+    sizes = sorted(map(int, runs))
+    figure = Figure(figsize=(11, 4.6))
+    left, right = figure.subplots(1, 2)
+    for number, stage in enumerate(runs[str(sizes[0])]):
+        taken = [runs[str(size)][stage] for size in sizes]
+        each = [1000 * run["seconds"] / size for run, size in zip(taken, sizes, strict=True)]
+        style = {"marker": "o", "ms": 4, "color": f"C{number}", "label": stage}
+        left.plot(sizes, each, **style)
+        right.plot(sizes, [run["peak"] for run in taken], **style)
+    rows = [sum(run["dvc_seconds"] for run in runs[str(size)].values()) for size in sizes]
+    each = [1000 * seconds / size for seconds, size in zip(rows, sizes, strict=True)]
+    left.plot(sizes, each, label="DVC, around all", **REFERENCE)
+    left.set(xscale="log", yscale="log", ylabel="ms a picture, start included")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    right.set(xscale="log", ylim=(0, None), ylabel="peak memory, MB")
+    for axes in (left, right):
+        axes.set(xlabel="pictures", xticks=sizes, xticklabels=[f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper")
     return figure

@@ -136,14 +136,15 @@ def openvino(folded, preprocessing):
 
 def inputs(folder: Path) -> dict:
     """Return ms a picture of ways to get and to augment pixels."""
-    from transfer.augmentation import Augmentation, warp
+    from transfer.augmentation import Augmentation, jitter, warp
     from transfer.engine import keras, tf
     from transfer.files import list_files
     from transfer.images import read_picture
 
     images = np.load(folder / "data/split/images.npy", mmap_mode="r")
     files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]
-    maps = Augmentation(0, "horizontal", 0.2).draw_maps(BATCH, 160, 1)
+    augmentation = Augmentation(0, "horizontal", 0.2, color_jitter=0.2)
+    maps, colors = augmentation.draw_maps(BATCH, 160, 1), augmentation.draw_colors(BATCH, 1)
     layers = [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.2)]
     model = keras.Sequential(layers)
     augment = tf.function(lambda pixels: model(pixels, training=True))
@@ -159,6 +160,7 @@ def inputs(folder: Path) -> dict:
             "read stored pixels (used)": lambda: images[rows],
             "augment, Keras' layers": lambda: augment(floats).numpy(),
             "augment, OpenCV (used)": lambda: warp(pixels, maps),
+            "color_jitter (used where asked for)": lambda: jitter(pixels, colors),
         },
         ROUNDS,
     )

@@ -3,7 +3,10 @@
     python -m scripts.sweep 'fine_tune_at=range(60,140,20)' fine_tune_learning_rate=1e-5,1e-4
 
 Each point is an experiment of DVC, which caches what points share. With --name and no grid it goes
-on with a sweep that broke off, or draws a finished one again.
+on with a sweep that broke off, or draws a finished one again. Several machines, a clone each, share
+a sweep out:
+
+    python -m scripts.sweep --name grid --part 2/4 --push origin fine_tune_at=60,100,140
 """
 
 import argparse
@@ -43,6 +46,7 @@ def main() -> None:
     if arguments.grid:
         settings = [part for point in arguments.grid for part in ("-S", point)]
         dvc("exp", "run", "--queue", "--name", name, *settings)
+        leave_to_others(name, *arguments.part)
     experiments = work_off(name, arguments.jobs)
     points = [point_of(e) for e in experiments if state(e) == "success"]
     failed = [e["name"] for e in experiments if state(e) != "success"]
@@ -51,6 +55,8 @@ def main() -> None:
             f"none of the {len(failed)} experiments of {name} on this commit succeeded; "
             "`dvc queue status` lists them and `dvc queue logs NAME` tells why"
         )
+    if arguments.push:
+        dvc("exp", "push", arguments.push, *(point["name"] for point in points))
     swept = swept_parameters(points)
     table = [row_of(point, swept, seconds(point["name"])) for point in ranked(points)]
     folder = Path("sweeps", name)
@@ -69,10 +75,38 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("grid", nargs="*", help="as for dvc exp run -S: name=1,2 or name=range(…)")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="points at a time")
     parser.add_argument("-n", "--name", help="of the sweep and, numbered, of its experiments")
+    parser.add_argument("--part", type=part, default=(1, 1), help="K/N: each Nth point, from K on")
+    parser.add_argument("--push", metavar="GIT_REMOTE", help="where to push the points when done")
     arguments = parser.parse_args(words)
     if not (arguments.grid or arguments.name):
         parser.error("give a grid, such as fine_tune_at=60,100,140, or the --name of a sweep")
+    if arguments.part != (1, 1) and not (arguments.grid and arguments.name):
+        parser.error("give the grid and the --name that all the parts have")
     return arguments
+
+
+def part(text: str) -> tuple[int, int]:
+    """Read K/N.
+
+    Raises:
+        ValueError: It is no such thing, or K is not one of 1 to N.
+    """
+    number, parts = map(int, text.split("/"))
+    if not 1 <= number <= parts:
+        raise ValueError
+    return number, parts
+
+
+def leave_to_others(name: str, number: int, parts: int) -> None:
+    """Remove from the queue the points that are other parts'; every machine numbers all alike."""
+    queued = [e["name"] for e in list_experiments(name) if state(e) == "queued"]
+    queued.sort(key=lambda point: int(point.rpartition("-")[2]) if point != name else 1)
+    others = [point for place, point in enumerate(queued) if place % parts != number - 1]
+    if len(others) == len(queued):
+        dvc("queue", "remove", *queued)
+        raise UserError(f"the grid has {len(queued)} points, so no part {number} of {parts}")
+    if others:
+        dvc("queue", "remove", *others)
 
 
 def dvc(*arguments: str, read: bool = False) -> str:
@@ -156,23 +190,28 @@ def ranked(points: list[dict]) -> list[dict]:
     return sorted(points, key=lambda p: (-scores(p)["val_accuracy"], scores(p)["val_loss"]))
 
 
-def seconds(experiment: str) -> int | None:
-    """Return the seconds that the stages say they trained; None if all came from DVC's cache.
+def seconds(experiment: str) -> str:
+    """Return the seconds that the stages say they trained; or that all came from DVC's cache, or
+    that the point ran on another machine.
 
     They are in the log of the queue only: a duration in an output would make equal runs differ.
     """
-    trained = TRAINED.findall(dvc("queue", "logs", experiment, read=True))
-    return sum(map(int, trained)) if trained else None
+    command = [sys.executable, "-m", "dvc", "queue", "logs", experiment]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return "elsewhere"
+    trained = TRAINED.findall(done.stdout)
+    return str(sum(map(int, trained))) if trained else "cached"
 
 
-def row_of(point: dict, swept: list[str], trained: int | None) -> dict:
+def row_of(point: dict, swept: list[str], trained: str) -> dict:
     """Return a row of the table, the columns by their names."""
     metrics = {column: point["metrics"][path][key] for column, (path, key) in COLUMNS.items()}
     return (
         {"experiment": point["name"]}
         | {name: point["params"][name] for name in swept}
         | metrics
-        | {"seconds": "cached" if trained is None else trained}
+        | {"seconds": trained}
     )
 
 

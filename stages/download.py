@@ -1,8 +1,9 @@
 """Fetch the pictures and the base's ImageNet weights, verify both."""
 
 from transfer.backbones import build_base
-from transfer.files import BASE_WEIGHTS, RAW, list_files
+from transfer.files import BASE_WEIGHTS, RAW
 from transfer.params import load_params
+from transfer.raw import RawPictures
 from transfer.sources import KNOWN_CONTENT, check_source, content_sha256, get_pictures
 from transfer.splits import label_pictures
 from transfer.stage import run
@@ -22,10 +23,10 @@ def main() -> None:
     save_base_weights(base, BASE_WEIGHTS)
     get_pictures(params.data_url, params.data_sha256, RAW)
 
-    pictures = label_pictures(list_files(RAW))
-    classes = sorted({picture.label for picture in pictures})
+    pictures = label_pictures(RawPictures(RAW).names)
+    classes = pictures.class_names
     print(
-        f"download: {len(pictures):,} pictures of {len(classes)} classes "
+        f"download: {len(pictures.paths):,} pictures of {len(classes)} classes "
         f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
         f"weights of {params.backbone}: {params.base_weights}"
     )

@@ -1,9 +1,10 @@
 """Decode every picture once, and deal the pictures out to train, val and test."""
 
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from transfer.dataset import (
     IMAGES,
@@ -16,12 +17,15 @@ from transfer.dataset import (
 )
 from transfer.duplicates import near_duplicates, perceptual_hashes
 from transfer.errors import printable
-from transfer.files import RAW, SPLIT, list_files, replacing, sha256, write_csv
+from transfer.files import RAW, SPLIT, replacing, write_csv
 from transfer.images import write_images
+from transfer.parallel import map_in_threads
 from transfer.params import load_params
+from transfer.raw import RawPictures, sha256_of
 from transfer.splits import (
     SPLITS,
     UNREADABLE,
+    Pictures,
     Rejected,
     assign_splits,
     check_rejected,
@@ -33,62 +37,73 @@ from transfer.stage import run
 
 # Beside the folder, which is there only after a success, and moved into it then.
 REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
+AT_A_TIME = 256  # files
 
 
 def main() -> None:
     params = load_params()
-    pictures = label_pictures(list_files(RAW))
-    with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(content, [RAW / picture.path for picture in pictures]))
+    raw = RawPictures(RAW)
+    pictures = label_pictures(raw.names)
+    hashes = hash_contents(raw, pictures.paths)
     kept, rejected = drop_duplicates(pictures, hashes)
 
     with replacing(SPLIT) as folder:
         folder.mkdir()
-        results = write_images(
+        sizes, reasons = write_images(
             folder / IMAGES,
-            [RAW / pictures[i].path for i in kept],
+            [pictures.paths[i] for i in kept],
             params.image_size,
             params.crop_to_aspect_ratio,
+            raw.source,
         )
-        decoded = [(i, size) for i, size in zip(kept, results, strict=True) if type(size) is tuple]
         rejected += [
-            Rejected(pictures[i].path, reason, UNREADABLE)
-            for i, reason in zip(kept, results, strict=True)
-            if type(reason) is str
+            Rejected(pictures.paths[kept[place]], reason, UNREADABLE)
+            for place, reason in reasons.items()
         ]
         write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
         check_rejected(pictures, rejected, params.max_rejected, REJECTED_SO_FAR)
-        splits = assign_splits(
-            [pictures[i] for i, _ in decoded],
-            params.val_fraction,
-            params.test_fraction,
-            params.seed,
-        )
-        rows = [
-            (pictures[i].path, pictures[i].label, split, hashes[i], *size)
-            for (i, size), split in zip(decoded, splits, strict=True)
-        ]
-        write_csv(folder / MANIFEST, MANIFEST_COLUMNS, rows)
+        decoded = np.delete(kept, list(reasons))
+        pictures, hashes = pictures.at(decoded), hashes[decoded]
+        splits = assign_splits(pictures, params.val_fraction, params.test_fraction, params.seed)
+        write_csv(folder / MANIFEST, MANIFEST_COLUMNS, manifest(pictures, splits, hashes, sizes))
         near = near_duplicates(perceptual_hashes(StoredArray(folder / IMAGES)), splits)
-        pairs = [(rows[a][0], splits[a], rows[b][0], splits[b], bits) for a, b, bits in near]
+        pairs = [
+            (pictures.paths[a], SPLITS[splits[a]], pictures.paths[b], SPLITS[splits[b]], bits)
+            for a, b, bits in near
+        ]
         write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
         REJECTED_SO_FAR.replace(folder / REJECTED)
 
     report(splits, rejected, pairs)
 
 
-def content(path: Path) -> str:
-    """Return the SHA-256 of a file; of one that can't be read its path, as it is like no other."""
-    try:
-        return sha256(path)
-    except OSError:  # the decoder will say why
-        return str(path)
+def hash_contents(raw: RawPictures, paths: Sequence[str]) -> np.ndarray:
+    """Return the SHA-256 of each picture, 32 bytes [N]; of one that can't be read its path's, as it
+    is like no other."""
+
+    def content(path: str) -> bytes:
+        try:
+            return sha256_of(raw.source(path))
+        except OSError:  # the decoder will say why
+            return hashlib.sha256(os.fsencode(path)).digest()
+
+    return np.fromiter(map_in_threads(content, paths, AT_A_TIME), "S32", len(paths))
 
 
-def report(splits: Sequence[str], rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:
+def manifest(
+    pictures: Pictures, splits: np.ndarray, hashes: np.ndarray, sizes: np.ndarray
+) -> Iterator[tuple]:
+    """Yield a row of MANIFEST_COLUMNS a picture."""
+    contents = hashes.view(np.uint8).reshape(len(hashes), -1)
+    columns = zip(pictures.paths, pictures.labels, splits, contents, sizes, strict=True)
+    for path, label, split, content, size in columns:
+        yield path, pictures.class_names[label], SPLITS[split], content.tobytes().hex(), *size
+
+
+def report(splits: np.ndarray, rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:
     """Print a line, and more of what was rejected or looks the same in two splits."""
-    counts = Counter(splits)
-    print("split: " + ", ".join(f"{counts[split]:,} {split}" for split in SPLITS) + " pictures")
+    counts = zip(np.bincount(splits), SPLITS, strict=True)
+    print("split: " + ", ".join(f"{count:,} {split}" for count, split in counts) + " pictures")
     for line in summary(rejected):
         print(f"split: rejected {line}")
     if rejected:

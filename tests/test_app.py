@@ -157,6 +157,16 @@ def test_several_pictures_and_what_cannot_be_read_is_named(page, photos, tmp_pat
     assert message == f"{bad.name}: cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
 
 
+def test_too_many_pictures_at_a_time(page, tmp_path):
+    paths = [tmp_path / f"{number}.jpg" for number in range(14)]
+    for path in paths:
+        path.write_text("no picture")
+    upload(page, *paths)
+    page.get_by_text("These are the first 12 of 14 pictures; on a terminal, python -m").wait_for()
+    page.get_by_text("11.jpg: cannot identify it").wait_for()
+    assert page.get_by_text("cannot identify it").count() == 12
+
+
 def test_click_on_an_example(page):
     examples = page.locator('[class*="st-key-example"]')
     examples.nth(7).wait_for()

@@ -1,7 +1,9 @@
+import errno
+
 import numpy as np
 
 from transfer import batches
-from transfer.batches import Batches
+from transfer.batches import Batches, KeptArrays
 
 LABELS = np.arange(10) * 7
 
@@ -88,6 +90,37 @@ def test_batches_are_kept_up_to_a_number_of_bytes(monkeypatch):
     source = Counted()
     dataset = Batches(source, labels_of, 10, 4, keep=True)
     first, second = read(dataset), read(dataset)
-    assert sorted(dataset.kept) == [0, 1]
+    assert sorted(dataset.kept.places) == [0, 1]
     assert source.asked == 4
     np.testing.assert_array_equal(first[0] // 100, second[0] // 100)
+
+
+def test_kept_arrays_come_back_to_the_bit_and_leave_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    kept = KeptArrays(10**6)
+    given = {
+        number: (rng.random((4, 3, 2), np.float32).transpose(2, 0, 1), rng.integers(9, size=number))
+        for number in (0, 3, 1)
+    }
+    for number, arrays in given.items():
+        kept.put(number, arrays)
+    for number, arrays in given.items():
+        for array, again in zip(arrays, kept.get(number), strict=True):
+            assert again.dtype == array.dtype
+            np.testing.assert_array_equal(again, array)
+    assert kept.get(2) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_disk_has_no_room_for_is_computed_again(monkeypatch):
+    source = Counted()
+    dataset = Batches(source, labels_of, 10, 4, keep=True)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(batches.os, "pwrite", full)
+    first, second = read(dataset), read(dataset)
+    assert source.asked == 6
+    np.testing.assert_array_equal(first[0], second[0])

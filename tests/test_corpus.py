@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torture.corpus import bombs, pictures
-from transfer.images import read_picture, write_images
+from torture.corpus import bombs, decode, pictures
+from transfer.images import read_picture
 
 READABLE = [name for name in pictures() if name != "float.tif"]
 ROTATED = {"exif.jpg", "rgb.png", "lossy.webp", "rgb.tif"}
@@ -56,7 +56,7 @@ def test_cut_off_a_picture_is_rejected_or_loses_no_pixel(tmp_path, name):
     whole = pictures()[name]
     cuts = sorted({*range(0, len(whole), len(whole) // 30), *range(len(whole) - 24, len(whole))})
     paths = [write(tmp_path, f"{cut}", whole[:cut]) for cut in cuts]
-    results = write_images(tmp_path / "images.npy", paths, 32, False)
+    results = decode(tmp_path / "images.npy", paths, 32, False)
     assert isinstance(results[0], str)
     expected, size = read_picture(write(tmp_path, "whole", whole), 32, False)
     assert {result for result in results if isinstance(result, tuple)} <= {size}
@@ -65,7 +65,7 @@ def test_cut_off_a_picture_is_rejected_or_loses_no_pixel(tmp_path, name):
 
 def test_floats_are_rejected(tmp_path):
     path = write(tmp_path, "nan.tif", pictures()["float.tif"])
-    results = write_images(tmp_path / "images.npy", [path], 32, False)
+    results = decode(tmp_path / "images.npy", [path], 32, False)
     assert results == ["ValueError: 32-bit pixels (mode F) are not supported"]
 
 
@@ -81,7 +81,7 @@ def test_floats_are_rejected(tmp_path):
 )
 def test_bombs_are_rejected(tmp_path, name, reason):
     path = write(tmp_path, name, bombs()[name])
-    (result,) = write_images(tmp_path / "images.npy", [path], 32, False)
+    (result,) = decode(tmp_path / "images.npy", [path], 32, False)
     assert result.startswith(reason)
 
 
@@ -89,5 +89,5 @@ def test_damaged_files_are_rejected_in_silence(tmp_path, capfd):
     names = ("deflate.tif", "group4.tif", "rgb.tif", "two.jpg", "animated.png")
     files = [(name, cut) for name in names for cut in range(0, len(pictures()[name]), 40)]
     paths = [write(tmp_path, f"{cut} {name}", pictures()[name][:cut]) for name, cut in files]
-    write_images(tmp_path / "images.npy", paths, 32, False)
+    decode(tmp_path / "images.npy", paths, 32, False)
     assert capfd.readouterr() == ("", "")

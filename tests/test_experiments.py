@@ -45,15 +45,37 @@ def test_a_relative_path_in_a_temporary_copy_is_refused_with_the_way_on(reposito
     assert "Traceback" not in output
 
 
-def test_a_sweep_runs_in_the_queue_also_if_a_worker_ends_early_and_is_drawn(repository):
-    grid = ["fine_tune_at=choice(130,150,9999)", "fine_tune_epochs=1"]
+def sweep(clone, *arguments):
+    return clone.run(sys.executable, "-m", "scripts.sweep", "--name", "grid", *arguments)
+
+
+def test_two_machines_share_a_sweep_also_if_a_worker_ends_early(repository, tmp_path):
+    origin = tmp_path / "origin"
+    repository.run("git", "clone", "-q", "--bare", ".", str(origin))
+    repository.run("git", "remote", "add", "origin", str(origin))
+    repository.dvc("remote", "add", "--default", "team", str(tmp_path / "team"))
+    repository.commit("remote")
+    repository.run("git", "push", "-q", "origin", "main")
+    repository.dvc("push")
+    other = repository.clone(tmp_path / "other")
+    other.run("git", "remote", "add", "origin", str(origin))
+    other.dvc("pull")
+
+    grid = ("--push", "origin", "fine_tune_at=choice(130,150,9999)", "fine_tune_epochs=1")
     with ThreadPoolExecutor() as pool:
-        command = [sys.executable, "-m", "scripts.sweep", "-j", "2", "-n", "grid", *grid]
-        sweep = pool.submit(repository.run, *command)
+        first = pool.submit(sweep, repository, *grid, "--part", "1/2", "--jobs", "2")
+        second = pool.submit(sweep, other, *grid, "--part", "2/2")
         while "Running" not in repository.dvc("queue", "status"):
-            assert not sweep.done()
+            assert not first.done()
         repository.dvc("queue", "stop")
-        done = sweep.result()
+        assert "1 points, best first by validation" in second.result().stdout
+        assert "1 points, best first by validation" in first.result().stdout
+    assert "failed: grid-3; `dvc queue logs grid-3` tells why" in first.result().stdout
+    assert "received 9999" in repository.dvc("queue", "logs", "grid-3")
+    assert set(experiments(other)) == {"grid-2"}
+
+    repository.dvc("exp", "pull", "origin")
+    assert "2 points, best first by validation" in sweep(repository).stdout
     folder = repository.folder / "sweeps/grid"
     rows = [line.strip("| ").split(" | ") for line in (folder / "table.md").read_text().split("\n")]
     columns, _, *points, _ = rows
@@ -63,12 +85,9 @@ def test_a_sweep_runs_in_the_queue_also_if_a_worker_ends_early_and_is_drawn(repo
     ]
     assert {point[1] for point in points} == {"130", "150"}
     assert all(re.fullmatch(r"0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)", point[4]) for point in points)
-    assert all(int(point[6]) > 0 for point in points)
+    by_name = {point[0]: point[6] for point in points}
+    assert int(by_name["grid-1"]) > 0 and by_name["grid-2"] == "elsewhere"
     assert (folder / "accuracy.png").stat().st_size > 5_000
-    assert "2 points, best first by validation" in done.stdout
-    assert "failed: grid-3; `dvc queue logs grid-3` tells why" in done.stdout
-    assert "received 9999" in repository.dvc("queue", "logs", "grid-3")
-    assert {"grid-1", "grid-2"} <= set(experiments(repository))
 
 
 def test_the_table_of_experiments_has_only_what_differs_and_can_be_read(repository):

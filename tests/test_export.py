@@ -22,6 +22,7 @@ def trained(request):
     x = keras.layers.Conv2D(16, 3, strides=2, use_bias=False)(inputs)
     x = keras.layers.BatchNormalization(momentum=0.0)(x)
     x = keras.layers.DepthwiseConv2D(3)(keras.layers.ReLU(6)(x))
+    x = keras.layers.Conv2D(16, 3, groups=16, activation="gelu")(x)
     base = keras.Model(inputs, x, name="base")
     base(split.images[split.rows] / np.float32(127.5) - 1, training=True)
     classifier = build_classifier(base, "MobileNetV2", request.param, 0.0, seed=0)

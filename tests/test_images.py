@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from torture.corpus import decode
 from transfer import images
-from transfer.images import centre_square, read_picture, write_images
+from transfer.images import centre_square, read_picture
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
@@ -108,7 +109,7 @@ def test_exif_orientation(tmp_path, name, orientation):
 @pytest.mark.parametrize("exif", [b"junk", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x01", b""])
 def test_damaged_exif_says_nothing(tmp_path, exif):
     path = save(tmp_path, "a.png", Image.new("RGB", (20, 20), RED), exif=b"Exif\0\0" + exif)
-    results = write_images(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
+    results = decode(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
     assert results == [(20, 20)]
     assert (np.load(tmp_path / "images.npy") == RED).all()
 
@@ -120,7 +121,7 @@ def test_exif_that_rotates_and_is_damaged_behind_that(tmp_path):
     damaged = exif.tobytes().replace(b"\x01\x0e\0\x02\0\0\0\x0e", b"\x01\x0e\0\x02\0\xff\xff\xff")
     assert damaged != exif.tobytes()
     path = save(tmp_path, "a.png", Image.new("RGB", (40, 20), RED), exif=damaged)
-    results = write_images(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
+    results = decode(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
     assert results == [(20, 40)]
 
 
@@ -163,7 +164,7 @@ def test_rows_are_those_that_could_be_decoded(tmp_path, monkeypatch):
     missing = tmp_path / "missing.jpg"
 
     paths = [text, good[0], empty, cut, bomb, good[1], deep, missing]
-    results = write_images(tmp_path / "images.npy", paths, 8, crop_to_aspect_ratio=True)
+    results = decode(tmp_path / "images.npy", paths, 8, crop_to_aspect_ratio=True)
     assert [results[1], results[5]] == [(9, 9), (9, 9)]
     reasons = [results[i] for i in (0, 2, 3, 4, 6, 7)]
     for reason, word in zip(
@@ -205,7 +206,7 @@ def test_twelve_bits_are_scaled_as_sixteen_are(tmp_path):
 
 def test_other_formats_are_not_opened(tmp_path):
     path = save(tmp_path, "a.jpg", Image.new("RGB", (20, 20), RED), format="EPS")
-    (reason,) = write_images(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
+    (reason,) = decode(tmp_path / "images.npy", [path], 8, crop_to_aspect_ratio=True)
     assert reason == "cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
 
 
@@ -226,7 +227,7 @@ def test_names_change_nothing_and_reasons_are_one_line(tmp_path, name):
     bad.parent.mkdir()
     bad.write_bytes(good.read_bytes()[:-30])
     missing = bad.with_name(name[1:])
-    results = write_images(tmp_path / "images.npy", [good, bad, missing], 8, True)
+    results = decode(tmp_path / "images.npy", [good, bad, missing], 8, True)
     assert results == [
         (20, 20),
         "OSError: image file is truncated",
@@ -240,7 +241,7 @@ def test_links_are_followed(tmp_path):
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
     names = ["link.png", "dangling.png", "loop.png"]
-    results = write_images(tmp_path / "images.npy", [tmp_path / name for name in names], 8, True)
+    results = decode(tmp_path / "images.npy", [tmp_path / name for name in names], 8, True)
     assert results == [
         (20, 20),
         "FileNotFoundError: No such file or directory",
@@ -252,5 +253,5 @@ def test_links_are_followed(tmp_path):
 def test_a_file_that_may_not_be_read_is_rejected(tmp_path):
     path = save(tmp_path, "a.png", Image.new("RGB", (20, 20), RED))
     path.chmod(0)
-    results = write_images(tmp_path / "images.npy", [path], 8, True)
+    results = decode(tmp_path / "images.npy", [path], 8, True)
     assert results == ["PermissionError: Permission denied"]

@@ -10,11 +10,26 @@ from transfer.inference import compile_inference
 
 RNG = np.random.default_rng(0)
 KERNEL = tf.Variable(RNG.normal(size=(3, 3, 3, 8)).astype(np.float32))
+MEAN = tf.constant(RNG.normal(size=(1, 1, 1, 8)).astype(np.float32))
 PICTURES = tf.TensorSpec([None, 8, 8, 3], tf.float32)
 
 
 def convolve(x):
     return tf.nn.relu(tf.nn.conv2d(x, KERNEL, 2, "SAME"))
+
+
+def hard_sigmoid(x):
+    """Add a number to a convolution, as MobileNetV3 does, which one step of tf2onnx can't."""
+    return tf.nn.relu6(tf.nn.conv2d(x, KERNEL, 2, "SAME") + 3.0) / 6
+
+
+def normalize(x):
+    """Use a tensor from outside, as the first layers of EfficientNet do."""
+    return (tf.nn.conv2d(x, KERNEL, 2, "SAME") - MEAN) / 2
+
+
+def gelu(x):
+    return tf.nn.gelu(convolve(x) - 1)
 
 
 def several(x, y, pixels):
@@ -43,6 +58,9 @@ def engine(request, monkeypatch):
     ("function", "arguments"),
     [
         (convolve, [pictures(7)]),
+        (hard_sigmoid, [pictures(7)]),
+        (normalize, [pictures(7)]),
+        (gelu, [pictures(7)]),
         (mixed, [pictures(7) for _ in range(12)]),
     ],
 )

@@ -1,14 +1,15 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from transfer.errors import UserError
 from transfer.splits import (
     COPY,
+    SPLITS,
     TWO_LABELS,
     UNREADABLE,
-    Picture,
     Rejected,
     assign_splits,
     check_rejected,
@@ -21,31 +22,42 @@ LIST = Path("data/rejected.csv")
 
 
 def flat(**counts):
-    return [Picture(f"{c}/{i}.jpg", c, None) for c, n in counts.items() for i in range(n)]
+    return label_pictures([f"{c}/{i}.jpg" for c, n in counts.items() for i in range(n)])
 
 
-def given(split, **counts):
-    return [Picture(f"{split}/{c}/{i}", c, split) for c, n in counts.items() for i in range(n)]
+def given(**splits):
+    return label_pictures(
+        [
+            f"{s}/{c}/{i}"
+            for s, counts in splits.items()
+            for c, n in counts.items()
+            for i in range(n)
+        ]
+    )
 
 
 def counted(pictures, splits):
-    return Counter((split, picture.label) for picture, split in zip(pictures, splits, strict=True))
+    labels = (pictures.class_names[label] for label in pictures.labels)
+    return Counter(zip(named(splits), labels, strict=True))
+
+
+def named(splits):
+    return [SPLITS[code] for code in splits]
 
 
 def test_labels_are_the_folders():
-    paths = ["cats/1.jpg", "dogs/deep/er/2.jpg", "stray.jpg"]
-    assert label_pictures(paths) == [
-        Picture("cats/1.jpg", "cats", None),
-        Picture("dogs/deep/er/2.jpg", "dogs", None),
-    ]
+    pictures = label_pictures(["dogs/1.jpg", "cats/deep/er/2.jpg", "stray.jpg", "dogs/3.jpg"])
+    assert pictures.paths == ["dogs/1.jpg", "cats/deep/er/2.jpg", "dogs/3.jpg"]
+    assert pictures.class_names == ["cats", "dogs"]
+    assert pictures.labels.tolist() == [1, 0, 1]
+    assert pictures.given_splits.tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize("val", ["validation", "val", "Valid"])
 def test_split_folders_are_known_by_their_usual_names(val):
     paths = [f"{top}/{c}/1.jpg" for top in ("Train", val, "test") for c in ("cats", "dogs")]
-    assert [p.given_split for p in label_pictures(paths)] == 2 * ["train"] + 2 * ["val"] + 2 * [
-        "test"
-    ]
+    splits = label_pictures(paths).given_splits
+    assert named(splits) == [split for split in ("train", "val", "test") for _ in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -77,28 +89,28 @@ def test_flat_layout_is_dealt_out_by_fractions_of_the_whole():
 
 
 def test_validation_folder_gives_the_test_pictures():
-    pictures = given("train", cats=40, dogs=40) + given("val", cats=20, dogs=10)
+    pictures = given(train={"cats": 40, "dogs": 40}, val={"cats": 20, "dogs": 10})
     splits = assign_splits(pictures, val_fraction=0.5, test_fraction=0.2, seed=0)
-    assert splits[:80] == ["train"] * 80
+    assert named(splits[:80]) == ["train"] * 80
     assert counted(pictures, splits)["test", "cats"] == 4
     assert counted(pictures, splits)["test", "dogs"] == 2
     assert counted(pictures, splits)["val", "cats"] == 16
 
 
 def test_given_splits_stay():
-    pictures = [p for split in ("train", "val", "test") for p in given(split, a=2, b=2)]
-    assert assign_splits(pictures, 0.2, 0.2, 0) == [p.given_split for p in pictures]
+    pictures = given(**{split: {"a": 2, "b": 2} for split in ("train", "val", "test")})
+    np.testing.assert_array_equal(assign_splits(pictures, 0.2, 0.2, 0), pictures.given_splits)
 
 
 def test_test_folder_alone_stays_and_validation_comes_from_training():
-    pictures = given("train", a=40, b=40) + given("test", a=10, b=10)
-    counts = Counter(assign_splits(pictures, 0.2, 0.2, 0))
+    pictures = given(train={"a": 40, "b": 40}, test={"a": 10, "b": 10})
+    counts = Counter(named(assign_splits(pictures, 0.2, 0.2, 0)))
     assert counts == {"train": 60, "val": 20, "test": 20}
 
 
 def test_splits_depend_on_the_seed_alone():
     pictures = flat(cats=20, dogs=20)
-    splits = [assign_splits(pictures, 0.2, 0.2, seed) for seed in (0, 0, 1)]
+    splits = [assign_splits(pictures, 0.2, 0.2, seed).tolist() for seed in (0, 0, 1)]
     assert splits[0] == splits[1] != splits[2]
 
 
@@ -110,8 +122,8 @@ def test_too_few_pictures(pictures):
 
 def test_one_picture_of_each_content_is_kept_and_none_that_has_two_labels():
     pictures = flat(cats=3, dogs=2)
-    kept, rejected = drop_duplicates(pictures, ["x", "x", "y", "y", "z"])
-    assert kept == [0, 4]
+    kept, rejected = drop_duplicates(pictures, np.array([*"xxyyz"]))
+    assert kept.tolist() == [0, 4]
     both = "the same picture is labelled cats (cats/2.jpg) and dogs (dogs/0.jpg)"
     assert rejected == [
         ("cats/1.jpg", "the same picture as cats/0.jpg", COPY),
@@ -121,25 +133,25 @@ def test_one_picture_of_each_content_is_kept_and_none_that_has_two_labels():
 
 
 def test_the_first_picture_of_each_label_is_named():
-    _, rejected = drop_duplicates(flat(dogs=2, cats=2), ["x", "x", "x", "x"])
+    _, rejected = drop_duplicates(flat(dogs=2, cats=2), np.array([*"xxxx"]))
     assert {reason for _, reason, _ in rejected} == {
         "the same picture is labelled cats (cats/0.jpg) and dogs (dogs/0.jpg)"
     }
 
 
 def test_line_breaks_in_names_are_not_in_reasons():
-    pictures = [Picture("a/\n1", "a", None), Picture("a/\n2", "a", None)]
-    _, rejected = drop_duplicates(pictures, ["x", "x"])
+    pictures = label_pictures(["a/\n1", "a/\n2", "b/1"])
+    _, rejected = drop_duplicates(pictures, np.array([*"xxy"]))
     assert rejected == [("a/\n2", r"the same picture as a/\n1", COPY)]
 
 
-def reject(kind, pictures):
-    return [Rejected(picture.path, f"reason of {picture.path}", kind) for picture in pictures]
+def reject(kind, paths):
+    return [Rejected(path, f"reason of {path}", kind) for path in paths]
 
 
 def test_so_many_rejected_are_allowed_and_one_more_is_not():
     pictures = flat(cats=10, dogs=10)
-    rejected = reject(UNREADABLE, pictures[8:10]) + reject(TWO_LABELS, pictures[10:12])
+    rejected = reject(UNREADABLE, pictures.paths[8:10]) + reject(TWO_LABELS, pictures.paths[10:12])
     check_rejected(pictures, rejected, 0.2, LIST)
     with pytest.raises(UserError) as error:
         check_rejected(pictures, rejected, 0.19, LIST)
@@ -153,7 +165,7 @@ def test_so_many_rejected_are_allowed_and_one_more_is_not():
 
 def test_second_copies_do_not_count():
     pictures = flat(cats=10, dogs=10)
-    check_rejected(pictures, reject(COPY, pictures[1:10]), 0, LIST)
+    check_rejected(pictures, reject(COPY, pictures.paths[1:10]), 0, LIST)
 
 
 def test_a_class_without_a_picture_left_is_an_error():
@@ -163,23 +175,24 @@ def test_a_class_without_a_picture_left_is_an_error():
         "do_gs/0.jpg; data/rejected.csv names them all: replace them, or remove the class"
     )
     with pytest.raises(UserError, match=message):
-        check_rejected(pictures, reject(UNREADABLE, pictures[100:]), 1, LIST)
+        check_rejected(pictures, reject(UNREADABLE, pictures.paths[100:]), 1, LIST)
 
 
 def test_a_summary_has_a_line_for_each_kind():
-    pictures = flat(**{"c\nats": 1200})
-    assert summary(reject(COPY, pictures) + reject(UNREADABLE, pictures[:1])) == [
+    paths = [f"c\nats/{i}.jpg" for i in range(1200)]
+    assert summary(reject(COPY, paths) + reject(UNREADABLE, paths[:1])) == [
         r"1 unreadable, the first c\nats/0.jpg: reason of c\nats/0.jpg",
         r"1,200 second copies, the first c\nats/0.jpg: reason of c\nats/0.jpg",
     ]
 
 
 def test_the_kept_order_is_that_of_the_pictures():
-    kept, _ = drop_duplicates(flat(a=4), ["q", "p", "q", "o"])
-    assert kept == [0, 1, 3]
+    kept, _ = drop_duplicates(flat(a=4, b=1), np.array([*"qpqoz"]))
+    assert kept.tolist() == [0, 1, 3, 4]
 
 
 def test_a_given_split_that_lost_a_class_is_an_error():
-    pictures = given("train", a=5, b=5) + given("val", a=5, b=5) + given("test", a=5)
+    both = {"a": 5, "b": 5}
+    pictures = given(train=both, val=both, test=both).at(np.arange(25))  # none of the last five
     with pytest.raises(UserError, match="test would have no pictures of b; add pictures of it"):
         assign_splits(pictures, 0.2, 0.2, 0)

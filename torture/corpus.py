@@ -8,8 +8,17 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from transfer.images import write_images
+
 PNG = b"\x89PNG\r\n\x1a\n"
 ROTATION, ORIENTATION = 6, 0x0112  # EXIF: the camera was held upright
+
+
+def decode(*arguments, **options) -> list[tuple[int, int] | str]:
+    """Do as `write_images`; return a size or a reason for each picture, in order."""
+    sizes, reasons = write_images(*arguments, **options)
+    rows = iter(map(tuple, sizes.tolist()))
+    return [reasons.get(i) or next(rows) for i in range(len(sizes) + len(reasons))]
 
 
 @cache

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from torture.corpus import PNG, bombs, pictures, png_chunk
+from torture.corpus import PNG, bombs, decode, pictures, png_chunk
 from torture.table import record
-from transfer.images import read_picture, write_images
+from transfer.images import read_picture
 
 FILES, FILES_SHORT = 108_000, 2_700
 BATCH = 100  # after so many files, the last of them again, through write_images
@@ -155,7 +155,7 @@ def try_batch(folder: Path, numbers: range) -> str:
         except Exception:
             expected.append((None, str))
     before = os.fstat(2).st_size
-    results = write_images(folder / "images.npy", paths, SIZE, crop_to_aspect_ratio=False)
+    results = decode(folder / "images.npy", paths, SIZE, crop_to_aspect_ratio=False)
     if os.fstat(2).st_size > before:
         return "noisy"
     for (_, size), result in zip(expected, results, strict=True):

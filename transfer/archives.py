@@ -10,9 +10,9 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
@@ -49,16 +49,16 @@ def unpack(source: Path, target: Path) -> None:
             `target`, occurs twice or can't be a file's.
     """
     if source.is_dir():
-        _copy(_folder_members(source), target, math.inf)
+        copy(_folder_members(source), target, math.inf)
         return
     limit = max(MAX_EXPANSION * source.stat().st_size, MIN_EXPANSION_BYTES)
     try:
         if tarfile.is_tarfile(source):  # first: a tar that ends with a zip looks like one
             with tarfile.open(source, tarinfo=_TarInfo) as archive:
-                _copy(_tar_members(archive, limit), target, limit)
+                copy(_tar_members(archive, limit), target, limit)
         elif zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive:
-                _copy(_zip_members(archive), target, limit)
+                copy(_zip_members(archive), target, limit)
         else:
             raise UserError(
                 f"data_url: expected a whole zip or tar archive; received {source.name}, "
@@ -73,14 +73,19 @@ def unpack(source: Path, target: Path) -> None:
         ) from None
 
 
-def _copy(members: Iterator[Member], target: Path, limit: float) -> None:
-    """Copy the pictures among `members` to `target`, up to `limit` bytes on disk."""
+def copy(members: Iterable[Member], target: Path, limit: float) -> None:
+    """Copy the pictures among `members` to `target`.
+
+    Raises:
+        UserError: A name leads out of `target`, occurs twice or can't be a file's, or they take
+            more than `limit` bytes on disk.
+    """
     total, pictures, nested = 0, 0, None
     for name, open_member in tqdm(members, desc="unpack", unit=" files", disable=None):
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or re.match("[a-zA-Z]:", name):
             raise UserError(f"data_url: the archive is unsafe: {shown(name)} leads out of it")
-        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+        if is_hidden(path):
             continue
         suffix = path.suffix.lower()
         if open_member and suffix not in SUFFIXES:
@@ -100,6 +105,11 @@ def _copy(members: Iterator[Member], target: Path, limit: float) -> None:
             f"data_url: no pictures, but an archive inside: {shown(nested)}; unpack it, and set "
             "data_url to the folder"
         )
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Tell whether a file, or a folder that it is in, is hidden or macOS' own."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def _write(name: str, open_member: Callable | None, path: Path, limit: float) -> int:
@@ -143,7 +153,7 @@ def _folder_members(folder: Path, below: str = "", above: tuple = ()) -> Iterato
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         name = below + entry.name
         if not entry.is_dir():
-            yield name, partial(_open_file, Path(entry.path))
+            yield name, partial(open_file, Path(entry.path))
         elif not entry.name.startswith(".") and not (
             entry.is_symlink() and (os.stat(entry).st_dev, os.stat(entry).st_ino) in above
         ):
@@ -151,7 +161,8 @@ def _folder_members(folder: Path, below: str = "", above: tuple = ()) -> Iterato
             yield from _folder_members(Path(entry.path), f"{name}/", above)
 
 
-def _open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """Open a file; a link to nothing and a pipe are errors for people."""
     if not path.is_file():  # opening a pipe would wait for ever
         raise UserError(f"data_url: {path} is no file but a link to nothing, or a pipe; remove it")
     return path.open("rb")
@@ -177,7 +188,8 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _tar_members(archive: tarfile.TarFile, limit: int) -> Iterator[Member]:
-    for info in archive:
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # else it remembers them all
         if info.offset_data + info.size > limit:  # before tarfile skips, and so unpacks, a stray
             raise _bomb(limit)
         if info.isfile() or info.isdir():

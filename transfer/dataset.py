@@ -1,6 +1,7 @@
 """The split data set on disk: one array of pixels and a manifest, row by row."""
 
 import math
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from transfer.errors import UserError, one_line
-from transfer.files import read_csv
+from transfer.files import iter_csv
 
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
@@ -92,14 +93,20 @@ class Split:
 
 def load_split(folder: Path, split: str) -> Split:
     """Open a split that the stage `split` wrote."""
-    manifest = read_csv(folder / MANIFEST)
-    class_names = sorted({row["label"] for row in manifest})
-    rows = [index for index, row in enumerate(manifest) if row["split"] == split]
+    numbers, rows, labels, paths = {}, array("q"), array("q"), []
+    for index, row in enumerate(iter_csv(folder / MANIFEST)):
+        number = numbers.setdefault(row["label"], len(numbers))
+        if row["split"] == split:
+            rows.append(index)
+            labels.append(number)
+            paths.append(row["path"])
+    class_names = sorted(numbers)
+    index_of = np.array([class_names.index(name) for name in numbers])
     return Split(
         images=StoredArray(folder / IMAGES),
         rows=np.array(rows),
-        labels=np.array([class_names.index(manifest[row]["label"]) for row in rows]),
-        paths=[manifest[row]["path"] for row in rows],
+        labels=index_of[labels],
+        paths=paths,
         class_names=class_names,
     )
 

@@ -12,7 +12,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Where a process of several is lost, C++ has many lines for what is said in one.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if are_several() else "2")
 # If set, tf2onnx copies the graph, weights included, for none of its steps: 500 MB less, 2 s less.
-os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
+CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
+os.environ.setdefault(CATCH_ERRORS, "FALSE")
 # What the frozen layers run in on a CPU: onnxruntime, or tensorflow.
 FROZEN_ENGINE = os.environ.get("TRANSFER_FROZEN_ENGINE", "onnxruntime")
 # A GPU's memory as it is needed: several processes may be on it.
@@ -49,4 +50,4 @@ with quiet():
 tf.config.experimental.enable_op_determinism()
 keras.utils.set_random_seed(0)  # determinism asks for one; what is random takes its own seed
 
-__all__ = ["FROZEN_ENGINE", "keras", "quiet", "tf"]
+__all__ = ["CATCH_ERRORS", "FROZEN_ENGINE", "keras", "quiet", "tf"]

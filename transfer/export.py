@@ -4,13 +4,14 @@ All take what the Keras model takes, `pixels`, uint8 [N, H, W, 3] for any N, and
 `probabilities`, float32 [N, classes].
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from transfer.engine import keras, tf
+from transfer.folding import fold
+from transfer.inference import to_onnx
 from transfer.parallel import CORES
 from transfer.prediction import probabilities_of
 
@@ -21,16 +22,19 @@ Predict = Callable[[np.ndarray], np.ndarray]  # from pixels to probabilities
 def freeze(classifier: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """Return a function of pixels that holds the classifier's weights as constants.
 
-    Of constants the converters fold BatchNormalization away, and with variables that are not a
+    It is folded, for the converters know no grouped convolutions; with variables that are not a
     Keras model's LiteRT's loses them all.
     """
+    preprocessing, base, head = (classifier.get_layer(n) for n in ("preprocessing", "base", "head"))
+    inputs = keras.Input(classifier.input_shape[1:], dtype="uint8")
+    folded = keras.Model(inputs, head(fold(base)(preprocessing(inputs))))
     weights = [
         [variable.numpy() for variable in variables]
-        for variables in (classifier.trainable_variables, classifier.non_trainable_variables)
+        for variables in (folded.trainable_variables, folded.non_trainable_variables)
     ]
 
     def infer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits, _ = classifier.stateless_call(*weights, pixels, training=False)
+        logits, _ = folded.stateless_call(*weights, pixels, training=False)
         if logits.shape[1] > 1:
             return {PROBABILITIES: tf.nn.softmax(logits)}
         second = tf.sigmoid(logits)
@@ -64,11 +68,7 @@ def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None =
 
 def write_onnx(infer: Callable, path: Path) -> None:
     """Convert what `freeze` returned to an .onnx file."""
-    import tf2onnx
-
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    model, _ = tf2onnx.convert.from_function(infer, input_signature=infer.input_signature)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(to_onnx(infer, infer.input_signature))
 
 
 def open_keras(classifier: keras.Model) -> Predict:

@@ -112,5 +112,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> No
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read a table that `write_csv` wrote, a dictionary a row."""
+    return list(iter_csv(path))
+
+
+def iter_csv(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table that `write_csv` wrote, one at a time, for they may be millions."""
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        yield from csv.DictReader(file)

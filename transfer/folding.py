@@ -39,6 +39,27 @@ class Folded(keras.layers.Layer):
         )
 
 
+class Depthwise(keras.layers.Layer):
+    """A convolution with a group for each channel, as the depthwise one that it is.
+
+    ConvNeXt's are called grouped, and grouped ones Keras leaves to XLA on a CPU.
+    """
+
+    def __init__(self, convolution: keras.layers.Layer, precision: str):
+        super().__init__(name=convolution.name, dtype=precision, autocast=False)
+        self.convolution = convolution
+
+    def call(self, x):
+        conv = self.convolution
+        kernel = keras.ops.swapaxes(conv.kernel, -1, -2)
+        x, kernel = (keras.ops.cast(v, self.compute_dtype) for v in (x, kernel))
+        x = keras.ops.depthwise_conv(
+            x, kernel, conv.strides, conv.padding, conv.data_format, conv.dilation_rate
+        )
+        bias = keras.ops.cast(conv.bias, self.compute_dtype) if conv.use_bias else 0
+        return conv.activation(x + bias)
+
+
 class InInferenceMode(keras.layers.Layer):
     """A layer of another model, with its weights."""
 
@@ -67,6 +88,8 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
             return Folded(layer, pairs[layer], precision)
         if layer in normalizations:
             return keras.layers.Identity(name=layer.name, dtype=precision)
+        if _is_depthwise(layer):
+            return Depthwise(layer, precision)
         if getattr(layer, "weights", None):
             return InInferenceMode(layer)
         typed = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # not additions
@@ -78,6 +101,15 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
     return keras.models.clone_model(model, clone_function=replace, call_function=call)
 
 
+def _is_depthwise(layer: keras.layers.Layer) -> bool:
+    return (
+        type(layer) is keras.layers.Conv2D
+        and layer.groups > 1
+        and layer.groups == layer.filters == layer.input.shape[-1]
+        and layer.data_format == "channels_last"
+    )
+
+
 def _foldable_pairs(model: keras.Model) -> dict:
     """Return the convolutions whose output goes to a BatchNormalization only, with that."""
     readers = Counter(id(tensor) for node in model.operations for tensor in _inputs(node))
@@ -86,6 +118,7 @@ def _foldable_pairs(model: keras.Model) -> dict:
         id(layer.output): layer
         for layer in model.layers
         if type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+        and getattr(layer, "groups", 1) == 1
         and layer.activation is keras.activations.linear
         and layer.data_format == "channels_last"
     }

@@ -5,7 +5,8 @@ import logging
 import os
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from transfer.dataset import write_array_header
 from transfer.errors import printable
 from transfer.parallel import map_in_threads
+from transfer.raw import Source
 
 # Pillow knows others, too, and would start Ghostscript for an EPS file called .jpg.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -105,29 +107,38 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def write_images(
-    target: Path, paths: Iterable[Path], size: int, crop_to_aspect_ratio: bool
-) -> list[tuple[int, int] | str]:
+    target: Path,
+    names: Sequence[str | Path],
+    size: int,
+    crop_to_aspect_ratio: bool,
+    source_of: Callable[[str], Source] = Path,
+) -> tuple[np.ndarray, dict[int, str]]:
     """Decode pictures on all the cores into `target`, one .npy array uint8 [N, size, size, 3].
 
+    Args:
+        names: Of the pictures, which `source_of` turns into what they are read from.
+
     Returns:
-        For each path, width and height of the picture, or why it could not be decoded: then it has
-        no row in the array.
+        Width and height of the pictures in the array, int [N, 2]. By its place in `names`, why a
+        picture could not be decoded; it is not in the array.
     """
-    results = []
+    sizes, reasons = array("i"), {}
+    decode = partial(try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
     with target.open("wb") as file:
         # Not a memory map: writing to one on a full disk kills the process.
         write_array_header(file, np.uint8, (0, size, size, 3))
-        decode = partial(try_to_read, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
         with quiet() as stderr:
-            paths = tqdm(paths, desc="decode", unit=" pictures", file=stderr, disable=None)
-            for pixels, result in map_in_threads(decode, paths, CHUNK):
-                results.append(result)
-                if pixels is not None:
+            bar = tqdm(names, desc="decode", unit=" pictures", file=stderr, disable=None)
+            results = map_in_threads(lambda name: decode(source_of(name)), bar, CHUNK)
+            for place, (pixels, result) in enumerate(results):
+                if pixels is None:
+                    reasons[place] = result
+                else:
+                    sizes.extend(result)
                     file.write(pixels.tobytes())
         file.seek(0)
-        pictures = sum(not isinstance(result, str) for result in results)
-        write_array_header(file, np.uint8, (pictures, size, size, 3))
-    return results
+        write_array_header(file, np.uint8, (len(names) - len(reasons), size, size, 3))
+    return np.array(sizes).reshape(-1, 2), reasons
 
 
 @contextlib.contextmanager
@@ -147,11 +158,11 @@ def quiet() -> Iterator[TextIO]:
 
 
 def try_to_read(
-    source: Path | BinaryIO, size: int, crop_to_aspect_ratio: bool
+    source: Source | BinaryIO, size: int, crop_to_aspect_ratio: bool
 ) -> tuple[np.ndarray, tuple[int, int]] | tuple[None, str]:
     """Do as `read_picture` does; of what can't be read return None and why, on one line."""
     try:
-        return read_picture(source, size, crop_to_aspect_ratio)
+        return read_picture(source() if callable(source) else source, size, crop_to_aspect_ratio)
     except UnidentifiedImageError:
         return None, f"cannot identify it as {', '.join(FORMATS)}"
     except Exception as error:  # decoders of broken files raise nearly anything

@@ -6,12 +6,15 @@ Runtime is missing or can't, TensorFlow. The two agree to 1e-4, not to the bit.
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable
+from functools import cache, partial
+from types import ModuleType
 
 import numpy as np
 
-from transfer.engine import FROZEN_ENGINE, keras, tf
+from transfer.engine import CATCH_ERRORS, FROZEN_ENGINE, keras, tf
 
 Inference = Callable[..., list[np.ndarray]]
 # Pictures at a time in ONNX Runtime: of 80x80x96 floats each, MobileNetV2's largest, 4 take 10 MB,
@@ -44,16 +47,11 @@ def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inf
 
 def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
     import onnxruntime
-    import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
-    model, _ = tf2onnx.convert.from_function(function, input_signature=signature)
-    gc.collect()  # the converter's graphs, 300 MB for MobileNetV2, hang together in circles
+    model = to_onnx(function, signature)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # each core has a batch of its own, and none waits for another
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [argument.name for argument in session.get_inputs()]
 
     def infer(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -64,3 +62,59 @@ def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Infe
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     return infer
+
+
+def to_onnx(function: Callable, signature: list[tf.TensorSpec]) -> bytes:
+    """Convert a `tf.function` to an ONNX model."""
+    import onnx
+
+    convert = partial(_converter().from_function, function, input_signature=signature)
+    try:
+        model, _ = convert()
+    except ValueError:
+        # Of MobileNetV3: one of tf2onnx's steps fails at a number added to a convolution. It can
+        # skip such a step, for which it copies the graph before each.
+        fast = os.environ.pop(CATCH_ERRORS)
+        try:
+            model, _ = convert()
+        finally:
+            os.environ[CATCH_ERRORS] = fast
+    gc.collect()  # the converter's graphs, 300 MB for MobileNetV2, hang together in circles
+    # Tensors that a layer holds, such as the mean in EfficientNet's, have become inputs.
+    for name, tensor in _held_tensors(function.get_concrete_function()).items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = [argument for argument in model.graph.input if argument.name not in held]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model.SerializeToString()
+
+
+def _held_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.Tensor]:
+    """Return the tensors, not the variables, that a function has from outside, by their names."""
+    outside = function.captured_inputs
+    inside = function.inputs[len(function.inputs) - len(outside) :]
+    pairs = zip(inside, outside, strict=True)
+    return {name.name: tensor for name, tensor in pairs if tensor.dtype != tf.resource}
+
+
+@cache
+def _converter() -> ModuleType:
+    """Return tf2onnx's converter, which learns an operation here, that of ConvNeXt's GELU."""
+    import tf2onnx
+    from tf2onnx.handler import tf_op
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            dtypes, shapes = node.output_dtypes, node.output_shapes
+            one = graph.make_const(f"{node.name}_one", np.ones((), np.float32))
+            erf = graph.make_node("Erf", node.input, dtypes=dtypes, shapes=shapes)
+            graph.remove_node(node.name)
+            inputs = [one.output[0], erf.output[0]]
+            graph.make_node("Sub", inputs, outputs=node.output, dtypes=dtypes, shapes=shapes)
+
+    return tf2onnx.convert

@@ -3,8 +3,8 @@
 import base64
 import hashlib
 import io
-import os
 import re
+from array import array
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +18,16 @@ from PIL import Image
 from transfer.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
 from transfer.engine import keras, tf
 from transfer.explain import grad_cam, overlay
-from transfer.files import METRICS, MODEL, PREDICTIONS, SPLIT, read_csv, read_json, sha256
+from transfer.files import (
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    SPLIT,
+    iter_csv,
+    read_csv,
+    read_json,
+    sha256,
+)
 from transfer.metrics import wilson_interval
 from transfer.splits import SPLITS, Rejected, summary
 
@@ -39,27 +48,29 @@ MARKUP = re.compile(r"[\\`*<>\[\]|&#~$]|(?<![^\W_])_|_(?![^\W_])")
 
 def gather(params: dict) -> dict:
     """Read from the files of the stages before what report and card say."""
-    manifest, predictions = read_csv(SPLIT / MANIFEST), read_csv(PREDICTIONS)
+    pictures, sizes, content_sha256 = read_manifest()
     rejected = [Rejected(**row) for row in read_csv(SPLIT / REJECTED)]
     near = read_csv(SPLIT / NEAR_DUPLICATES)
-    pairs = Counter((row["label"], row["prediction"]) for row in predictions)
+    pairs = Counter((row["label"], row["prediction"]) for row in iter_csv(PREDICTIONS))
     confused = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
     training, tuning = (read_json(METRICS / f"{name}.json") for name in ("train_head", "fine_tune"))
     return {
         "params": params,
-        "splits": Counter(row["split"] for row in manifest),
-        "classes": class_table(manifest, read_csv(METRICS / "classes.csv")),
-        "sizes": sorted(((int(row["width"]), int(row["height"])) for row in manifest), key=np.prod),
+        "splits": {
+            name: sum(n for (_, split), n in pictures.items() if split == name) for name in SPLITS
+        },
+        "classes": class_table(pictures, read_csv(METRICS / "classes.csv")),
+        "sizes": sizes,
         "rejected": rejected,
         "rejected_kinds": summary(rejected),
         "near": near,
         "scores": {row["score"]: row for row in read_csv(METRICS / "scores.csv")},
         "mcnemar_p": read_json(METRICS / "evaluate.json")["mcnemar_p"],
         "phases": {"head": training, "fine-tuned": tuning},
-        "tested": len(predictions),
+        "tested": pairs.total(),
         "mistakes": confused.total(),
         "confused": confused.most_common(LISTED),
-        "content_sha256": content_sha256(manifest),
+        "content_sha256": content_sha256,
         "manifest_sha256": sha256(SPLIT / MANIFEST),
         "model_sha256": sha256(MODEL),
         "model_bytes": MODEL.stat().st_size,
@@ -68,9 +79,26 @@ def gather(params: dict) -> dict:
     }
 
 
-def class_table(manifest: list[dict], scores: list[dict]) -> list[dict]:
+def read_manifest() -> tuple[Counter, np.ndarray, str]:
+    """Read the manifest once, row by row, for there may be millions.
+
+    Returns:
+        How many pictures of each label and split there are; their widths and heights, int [N, 2],
+        those of the smallest picture first; and what `data_sha256` means, over the pictures used:
+        the same if none was left out.
+    """
+    pictures, sizes, content = Counter(), array("i"), hashlib.sha256()
+    for row in iter_csv(SPLIT / MANIFEST):  # sorted by their paths, as `data_sha256` has them
+        pictures[row["label"], row["split"]] += 1
+        sizes.extend((int(row["width"]), int(row["height"])))
+        content.update(f"{row['sha256']}  ./{row['path']}\n".encode())
+    sizes = np.array(sizes).reshape(-1, 2)
+    order = np.argsort(sizes.prod(axis=1), kind="stable")
+    return pictures, sizes[order], content.hexdigest()
+
+
+def class_table(pictures: Counter, scores: list[dict]) -> list[dict]:
     """Return for each class its pictures by split and its scores, recall with an interval."""
-    pictures = Counter((row["label"], row["split"]) for row in manifest)
     of_head = {row["class"]: row for row in scores if row["model"] == "head"}
     rows = []
     for row in scores:
@@ -80,13 +108,6 @@ def class_table(manifest: list[dict], scores: list[dict]) -> list[dict]:
             more = {"low": low, "high": high, "head_recall": of_head[name]["recall"]}
             rows.append(row | more | {split: pictures[name, split] for split in SPLITS})
     return rows
-
-
-def content_sha256(manifest: list[dict]) -> str:
-    """Return what `data_sha256` means, over the pictures used: the same if none was left out."""
-    rows = sorted(manifest, key=lambda row: os.fsencode(row["path"]))
-    lines = "".join(f"{row['sha256']}  ./{row['path']}\n" for row in rows)
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def samples(split: Split, chosen: np.ndarray) -> list[dict]:

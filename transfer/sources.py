@@ -6,22 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transfer import fetch
+from transfer import fetch, raw
 from transfer.archives import SUFFIXES, unpack
 from transfer.errors import UserError
-from transfer.files import list_files, remove, replacing, sha256
+from transfer.files import list_files, remove, replacing
+from transfer.parallel import map_in_threads
 from transfer.sample import draw_sample
+from transfer.tables import SUFFIX, copy_table, read_table
 
 TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # Of the 3,000 pictures, whatever archive holds them: see `content_sha256`.
 KNOWN_CONTENT = {TUTORIAL_URL: "61fc1fc142692bbd2457f9e62fe29043348bff260546052a78b8281152294333"}
+AT_A_TIME = 256  # files
 
 
 def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
-    """Make `target` a folder of class folders, or of splits with class folders.
+    """Make `target` a folder of class folders, or of splits with class folders; many are packed.
 
     Args:
-        data_url: A URL, the path of an archive (zip, tar.*) or a folder, or `sample`.
+        data_url: A URL, the path of an archive (zip, tar.*), a folder or a table, or `sample`.
         data_sha256: The content hash to insist on; None: the known one, if there is one.
 
     Raises:
@@ -34,40 +37,53 @@ def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
             draw_sample(temporary)
         else:
             with _local(data_url, keep=expected is not None) as source:
-                unpack(source, temporary)
+                if source.suffix.lower() == SUFFIX:
+                    copy_table(source, temporary)
+                else:
+                    unpack(source, temporary)
                 _check_content(data_url, temporary, expected)
-        top = class_root(temporary)
-        inner = temporary.with_name(f"{temporary.name}.top")
-        remove(inner)  # left by a killed run
-        if top != temporary:
-            top.rename(inner)
-            remove(temporary)
-            inner.rename(temporary)
+        _lay_out(temporary)
 
 
 def check_source(data_url: str) -> None:
     """Check what can be known of `data_url` before any work.
 
     Raises:
-        UserError: It is a path where no file or folder is.
+        UserError: It is a path where no file or folder is, or a table that is wrong.
     """
-    if data_url != "sample" and not fetch.is_url(data_url):
-        path = Path(os.path.expanduser(data_url))
-        if not path.is_file() and not path.is_dir():
+    if data_url == "sample":
+        return
+    path = Path(os.path.expanduser(data_url))
+    if fetch.is_url(data_url):
+        if path.suffix.lower() == SUFFIX:
             raise UserError(
-                "data_url: expected `sample`, a URL, or the path of an archive or a folder "
-                f"(absolute, so that `dvc exp run --temp` finds it too); received {data_url!r}, "
-                "where there is none"
+                "data_url: expected a table's path on this machine, for its pictures' paths begin "
+                f"where it lies; received {data_url!r}; fetch it first"
             )
+    elif not path.is_file() and not path.is_dir():
+        raise UserError(
+            "data_url: expected `sample`, a URL, or the path of an archive, a folder or a table "
+            f"(absolute, so that `dvc exp run --temp` finds it too); received {data_url!r}, "
+            "where there is none"
+        )
+    elif path.suffix.lower() == SUFFIX:
+        read_table(path)
 
 
 def content_sha256(folder: Path) -> str:
     """Return the SHA-256 over the pictures' paths and bytes, whatever archive brought them.
 
-    The same as `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` inside `folder`.
+    The same as `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` inside `folder`, were
+    they not packed.
     """
-    lines = (f"{sha256(folder / name)}  ./{name}\n" for name in list_files(folder))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    pictures = raw.RawPictures(folder)
+    hashes = map_in_threads(
+        lambda name: raw.sha256_of(pictures.source(name)), pictures.names, AT_A_TIME
+    )
+    total = hashlib.sha256()
+    for content, name in zip(hashes, pictures.names, strict=True):
+        total.update(f"{content.hex()}  ./{name}\n".encode())
+    return total.hexdigest()
 
 
 def class_root(folder: Path) -> Path:
@@ -122,3 +138,20 @@ def _check_content(data_url: str, folder: Path, expected: str | None) -> None:
             f"expected the content SHA-256 {expected}, received {received}; fetch it again, or set "
             "data_sha256 if the new content is right"
         )
+
+
+def _lay_out(folder: Path) -> None:
+    """Bring the class folders to the top of a folder, packed where they hold many pictures."""
+    top, inner = class_root(folder), folder.with_name(f"{folder.name}.top")
+    remove(inner)  # left by a killed run
+    try:
+        if len(list_files(top)) > raw.MANY:
+            raw.pack(top, inner)
+        elif top != folder:
+            top.rename(inner)
+        else:
+            return
+        remove(folder)
+        inner.rename(folder)
+    finally:
+        remove(inner)

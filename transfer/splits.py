@@ -1,6 +1,5 @@
 """Which picture is in which split: stratified, and no content in two of them."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,24 @@ FOLDER_NAMES = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture file: its path below data/raw, its label, and its split where a folder says it."""
+class Pictures:
+    """Picture files, in columns, for they may be millions.
 
-    path: str
-    label: str
-    given_split: str | None
+    paths: N paths below data/raw.
+    labels: int [N], indices into `class_names`.
+    given_splits: int [N], indices into SPLITS, where folders say it, else -1.
+    class_names: Sorted.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    given_splits: np.ndarray
+    class_names: list[str]
+
+    def at(self, indices: np.ndarray) -> "Pictures":
+        """Return some of them."""
+        paths = [self.paths[index] for index in indices]
+        return Pictures(paths, self.labels[indices], self.given_splits[indices], self.class_names)
 
 
 class Rejected(NamedTuple):
@@ -43,7 +54,7 @@ class Rejected(NamedTuple):
 UNREADABLE, TWO_LABELS, COPY = KINDS = ("unreadable", "with two labels", "second copies")
 
 
-def label_pictures(paths: Sequence[str]) -> list[Picture]:
+def label_pictures(paths: Sequence[str]) -> Pictures:
     """Read label and split off the folders: `cats/1.jpg` or `train/cats/1.jpg`.
 
     Pictures that lie in no class folder are left out.
@@ -51,64 +62,75 @@ def label_pictures(paths: Sequence[str]) -> list[Picture]:
     Raises:
         UserError: Fewer than two classes, or a split without pictures of a class.
     """
-    parts = [path.split("/") for path in paths]
-    tops = {p[0] for p in parts if len(p) > 1}
-    if splits := {FOLDER_NAMES.get(top.lower()) for top in tops} - {None}:
-        strangers = sorted(top for top in tops if top.lower() not in FOLDER_NAMES)
-        if strangers or "train" not in splits:
-            raise UserError(
-                "data_url: expected a folder a class, or train/ with validation/ or test/ beside "
-                f"it; received {', '.join(sorted(tops))}"
-            )
-        pictures = [
-            Picture(path, p[1], FOLDER_NAMES[p[0].lower()])
-            for path, p in zip(paths, parts, strict=True)
-            if len(p) > 2
-        ]
-    else:
-        pictures = [
-            Picture(path, p[0], None) for path, p in zip(paths, parts, strict=True) if len(p) > 1
-        ]
-    labels = sorted({picture.label for picture in pictures})
-    if len(labels) < 2:
+    tops = sorted({path.split("/", 1)[0] for path in paths if "/" in path})
+    split_of = {top: FOLDER_NAMES.get(top.lower()) for top in tops}
+    found = {*split_of.values()}
+    has_splits = bool(found - {None})
+    if has_splits and ("train" not in found or None in found):
         raise UserError(
-            f"data_url: expected pictures of two or more classes; received {labels or 'none'}"
+            "data_url: expected a folder a class, or train/ with validation/ or test/ beside "
+            f"it; received {', '.join(tops)}"
         )
-    for split in sorted({p.given_split for p in pictures if p.given_split}):
-        found = {p.label for p in pictures if p.given_split == split}
-        if missing := sorted(set(labels) - found):
-            raise UserError(f"data_url: the {split} folder has no pictures of {', '.join(missing)}")
+    above = int(has_splits)  # so many folders are above those of the classes
+    paths = [path for path in paths if path.count("/") > above]
+    class_names = sorted({path.split("/", above + 1)[above] for path in paths})
+    if len(class_names) < 2:
+        raise UserError(
+            f"data_url: expected pictures of two or more classes; received {class_names or 'none'}"
+        )
+    numbers = {name: number for number, name in enumerate(class_names)}
+    labels = (numbers[path.split("/", above + 1)[above]] for path in paths)
+    codes = {top: SPLITS.index(split) for top, split in split_of.items() if split}
+    splits = (codes.get(path.split("/", 1)[0], -1) for path in paths)
+    pictures = Pictures(
+        paths, np.fromiter(labels, np.int32), np.fromiter(splits, np.int8), class_names
+    )
+    for code in set(pictures.given_splits.tolist()) - {-1}:
+        if missing := _missing(pictures, pictures.given_splits, code):
+            raise UserError(
+                f"data_url: the {SPLITS[code]} folder has no pictures of {', '.join(missing)}"
+            )
     return pictures
 
 
-def drop_duplicates(
-    pictures: Sequence[Picture], hashes: Sequence[str]
-) -> tuple[list[int], list[Rejected]]:
+def _missing(pictures: Pictures, splits: np.ndarray, code: int) -> list[str]:
+    """Return the classes that have no picture in a split, an index into SPLITS."""
+    found = set(pictures.labels[splits == code].tolist())
+    return [name for number, name in enumerate(pictures.class_names) if number not in found]
+
+
+def drop_duplicates(pictures: Pictures, hashes: np.ndarray) -> tuple[np.ndarray, list[Rejected]]:
     """Keep one picture of each content, and none of a content that has two labels.
 
+    Args:
+        hashes: Of the contents, [N] of any type that can be sorted.
+
     Returns:
-        Indices of the pictures kept, and the others.
+        Indices of the pictures kept, int [K], ascending, and the others.
     """
-    same = defaultdict(list)
-    for index, content in enumerate(hashes):
-        same[content].append(index)
-    kept, rejected = [], []
-    for indices in same.values():
-        paths = [pictures[i].path for i in indices]
-        first_of = {pictures[i].label: pictures[i].path for i in reversed(indices)}
+    order = np.argsort(hashes, kind="stable")  # equal ones beside each other, in their order
+    ordered = hashes[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    ends = np.append(starts[1:], len(order))
+    kept, rejected = [order[starts[ends - starts == 1]]], []
+    for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
+        indices = order[start:end]
+        paths = [pictures.paths[i] for i in indices]
+        names = [pictures.class_names[label] for label in pictures.labels[indices]]
+        first_of = dict(zip(reversed(names), reversed(paths), strict=True))
         if len(first_of) == 1:
-            kept.append(indices[0])
+            kept.append(indices[:1])
             reason = printable(f"the same picture as {paths[0]}")
             rejected += [Rejected(path, reason, COPY) for path in paths[1:]]
         else:
             labels = " and ".join(f"{label} ({path})" for label, path in sorted(first_of.items()))
             reason = printable(f"the same picture is labelled {labels}")
             rejected += [Rejected(path, reason, TWO_LABELS) for path in paths]
-    return kept, rejected
+    return np.sort(np.concatenate(kept)), rejected
 
 
 def check_rejected(
-    pictures: Sequence[Picture], rejected: Sequence[Rejected], limit: float, where: Path
+    pictures: Pictures, rejected: Sequence[Rejected], limit: float, where: Path
 ) -> None:
     """Check that pictures of each class are left, and that not too many of all were rejected.
 
@@ -121,18 +143,22 @@ def check_rejected(
         UserError: A class is lost, or there are more than that.
     """
     reasons = {path: reason for path, reason, _ in rejected}
-    left = {picture.label for picture in pictures if picture.path not in reasons}
-    if lost := {picture.label for picture in pictures} - left:
-        first = next(picture.path for picture in pictures if picture.label in lost)
+    labels, total = pictures.labels.tolist(), len(pictures.paths)
+    left = {
+        label for path, label in zip(pictures.paths, labels, strict=True) if path not in reasons
+    }
+    if lost := {*labels} - left:
+        names = ", ".join(pictures.class_names[label] for label in sorted(lost))
+        first = pictures.paths[next(i for i, label in enumerate(labels) if label in lost)]
         message = (
-            f"none of the pictures of {', '.join(sorted(lost))} can be used; the first, {first}: "
+            f"none of the pictures of {names} can be used; the first, {first}: "
             f"{reasons[first]}; {where} names them all: replace them, or remove the class"
         )
         raise UserError(printable(message))
     unusable = [picture for picture in rejected if picture.kind != COPY]
-    if len(unusable) > limit * len(pictures):
+    if len(unusable) > limit * total:
         raise UserError(
-            f"{len(unusable):,} of the {len(pictures):,} pictures can't be used, and max_rejected "
+            f"{len(unusable):,} of the {total:,} pictures can't be used, and max_rejected "
             f"is {limit}: {'; '.join(summary(unusable))}; {where} names them all: mend or remove "
             "them, or raise max_rejected"
         )
@@ -149,9 +175,9 @@ def summary(rejected: Sequence[Rejected]) -> list[str]:
 
 
 def assign_splits(
-    pictures: Sequence[Picture], val_fraction: float, test_fraction: float, seed: int
-) -> list[str]:
-    """Return train, val or test for each picture, stratified by label.
+    pictures: Pictures, val_fraction: float, test_fraction: float, seed: int
+) -> np.ndarray:
+    """Return for each picture an index into SPLITS, int [N], stratified by label.
 
     Splits that folders give stay. Without a validation folder `val_fraction` of the pictures is
     taken from training; without a test folder, `test_fraction` of the validation folder, or of all
@@ -160,25 +186,25 @@ def assign_splits(
     Raises:
         UserError: A class has too few pictures to be in every split.
     """
-    labels = np.array([picture.label for picture in pictures])
-    splits = np.array([picture.given_split or "train" for picture in pictures], dtype="U5")
-    given = set(splits)
-    if "test" not in given:
-        _move(splits, labels, "val" if "val" in given else "train", "test", test_fraction, seed)
-    if "val" not in given:
-        rest = np.count_nonzero(splits == "train")
-        _move(splits, labels, "train", "val", val_fraction * len(splits) / rest, seed)
-    for split in SPLITS:
-        if missing := sorted(set(labels) - set(labels[splits == split])):
+    labels, given = pictures.labels, pictures.given_splits
+    train, val, test = range(len(SPLITS))
+    splits = np.maximum(given, train)
+    if test not in given:
+        _move(splits, labels, val if val in given else train, test, test_fraction, seed)
+    if val not in given:
+        rest = np.count_nonzero(splits == train)
+        _move(splits, labels, train, val, val_fraction * len(splits) / rest, seed)
+    for code, split in enumerate(SPLITS):
+        if missing := _missing(pictures, splits, code):
             raise UserError(
                 f"{split} would have no pictures of {', '.join(missing)}; add pictures of it, or "
                 "change val_fraction and test_fraction"
             )
-    return splits.tolist()
+    return splits
 
 
 def _move(
-    splits: np.ndarray, labels: np.ndarray, source: str, target: str, share: float, seed: int
+    splits: np.ndarray, labels: np.ndarray, source: int, target: int, share: float, seed: int
 ) -> None:
     """Move `share` of the pictures of `source` to `target`, stratified by label."""
     rows = np.flatnonzero(splits == source)
@@ -186,7 +212,7 @@ def _move(
         _, moved = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=seed)
     except ValueError as error:  # such as a class with one picture only
         raise UserError(
-            f"the {len(rows)} {source} pictures can't be dealt out, {share:.0%} of them to "
-            f"{target}: {error}"
+            f"the {len(rows)} {SPLITS[source]} pictures can't be dealt out, {share:.0%} of them to "
+            f"{SPLITS[target]}: {error}"
         ) from None
     splits[moved] = target

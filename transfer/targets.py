@@ -24,30 +24,28 @@ class Targets:
         augmentation: Augmentation | None = None,
         balanced: bool = False,
     ):
-        classes = len(split.class_names)
-        ones = np.eye(classes)[split.labels]
-        soft = (1 - smoothing) * ones + smoothing / classes
-        self.rows = soft[:, 1:] if classes == 2 else soft
-        self.weights = None
-        if balanced:  # their mean over the pictures is 1
+        self.labels, classes = split.labels, len(split.class_names)
+        soft = (1 - smoothing) * np.eye(classes) + smoothing / classes
+        self.of_classes = [soft[:, 1:] if classes == 2 else soft]
+        if balanced:  # the mean weight of the pictures is 1
             counts = np.bincount(split.labels, minlength=classes)
-            self.weights = len(split.labels) / (classes * counts[split.labels])
+            self.of_classes.append(len(split.labels) / (classes * counts))
         self.draw = None
         if augmentation and augmentation.mixup:
             self.draw = lru_cache(maxsize=1)(augmentation.draw_mixtures)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.labels)
 
     def __call__(self, places: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
         """Return targets, float32 [B, 1] for two classes (the share of the second one) or
         [B, classes], and where the pictures are weighed, their weights, float32 [B]."""
-        arrays = [array for array in (self.rows, self.weights) if array is not None]
-        results = [array[places] for array in arrays]
+        results = [values[self.labels[places]] for values in self.of_classes]
         if self.draw:
             others, shares = (drawn[places] for drawn in self.draw(len(self), epoch))
             results = [
-                mix(own, array[others], shares) for own, array in zip(results, arrays, strict=True)
+                mix(own, values[self.labels[others]], shares)
+                for own, values in zip(results, self.of_classes, strict=True)
             ]
         return tuple(result.astype(np.float32) for result in results)
 
