@@ -21,6 +21,7 @@ from transfer.engine import tf
 from transfer.errors import UserError
 from transfer.params import load_params
 from transfer.stage import alone, end_with_parent
+from transfer.strategy import LOST
 
 LAUNCHED = "TRANSFER_LAUNCHED"  # set in what a launcher starts
 # Where one is lost, TensorFlow's C++ code has many lines for what is said in one.
@@ -39,13 +40,13 @@ def run(main: Callable[[], None]) -> None:
 def _run(main: Callable[[], None]) -> None:
     if LAUNCHED in os.environ:
         end_with_parent()
-        main()
+        _work(main)
         return
     number, processes = process_number()
     with alone() if number == 0 else nullcontext():
         params = load_params()
         if params.launcher == "none":
-            main()
+            _work(main)
             return
         if processes > 1:
             raise UserError(
@@ -54,6 +55,18 @@ def _run(main: Callable[[], None]) -> None:
             )
         command = [sys.executable, "-m", sys.modules["__main__"].__spec__.name]
         LAUNCHERS[params.launcher](command, params.workers)
+
+
+def _work(main: Callable[[], None]) -> None:
+    try:
+        main()
+    except LOST:
+        if process_number()[1] == 1:
+            raise
+        raise UserError(
+            "another of the processes has ended or can't be reached; its last line tells why; the "
+            "same command goes on after the last finished epoch"
+        ) from None
 
 
 def launch_here(command: list[str], workers: int) -> None:

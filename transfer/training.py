@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +14,7 @@ from transfer.features import Features
 from transfer.files import METRICS, write_json
 from transfer.model import count_trainable_parameters
 from transfer.resume import TrainingState
-from transfer.strategy import LOST, Replicas
+from transfer.strategy import Replicas
 from transfer.targets import Targets
 from transfer.trainer import SharedTrainer, Trainer, compile_for
 
@@ -52,15 +52,12 @@ def fit(
         A row of HISTORY_COLUMNS an epoch.
 
     Raises:
-        UserError: The loss is no longer a number, the features can't be read, the memory is too
-            small for a batch, or another process has ended.
+        UserError: The loss is no longer a number, the features can't be read, or the memory is too
+            small for a batch.
     """
-    train, val = targets
-    if replicas:
-        trainer, make = SharedTrainer(features.live, classifier, replicas), replicas.batches
-    else:
-        trainer, make = Trainer(features.live, classifier), Batches
+    trainer, make = _trainer_and_batches(features, classifier, replicas)
     compile_for(trainer, classifier, optimizer)
+    train, val = targets
     batches = make(features.train, train, len(train), batch_size, seed, features.views)
     validation = make(features.val, val, len(val), batch_size, views=1, keep=True)
     is_chief = not replicas or replicas.is_chief
@@ -85,6 +82,14 @@ def fit(
     return progress.history
 
 
+def _trainer_and_batches(
+    features: Features, classifier: keras.Model, replicas: Replicas | None
+) -> tuple[Trainer, Callable[..., Batches]]:
+    if replicas:
+        return SharedTrainer(features.live, classifier, replicas), replicas.batches
+    return Trainer(features.live, classifier), Batches
+
+
 def kept_epoch(history: list[tuple], patience: int) -> tuple:
     """Return the row of the epoch whose weights `fit` keeps."""
     return min(history, key=lambda row: row[-1]) if patience else history[-1]
@@ -95,15 +100,10 @@ def errors_of_training(batch_size: int, *batches: Batches) -> Iterator[None]:
     """Raise what a worker of the batches raised, which Keras and TensorFlow wrap in more words.
 
     Raises:
-        UserError: The memory is too small, or another process has ended.
+        UserError: The memory is too small.
     """
     try:
         yield
-    except LOST:
-        raise UserError(
-            "another of the processes has ended or can't be reached; its last line tells why; "
-            "the same command goes on after the last finished epoch"
-        ) from None
     except Exception as wrapped:
         error = next((b.error for b in batches if b.error), wrapped)
         if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
