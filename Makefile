@@ -87,6 +87,7 @@ bench: install  ## compare with the tutorial's own script, measure every trick a
 	python -m benchmarks.compare
 	python -m benchmarks.tricks
 	python -m benchmarks.sweeps
+	python -m benchmarks.strategies
 	python -m benchmarks.scaling
 
 bench-quick: install  ## the comparison with one seed and one epoch of each phase, in .bench/

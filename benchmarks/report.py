@@ -24,6 +24,8 @@ def write(results: dict) -> None:
         parts.append(tricks(results))
     if "sweep" in results:
         parts.append(sweep(results["sweep"]))
+    if "strategies" in results:
+        parts.append(strategies(results["strategies"]))
     if "scaling" in results:
         parts += [scaling(results["scaling"]), "![Time and memory](scaling.png)"]
         save(draw_scaling(results["scaling"]), RESULTS.with_name("scaling.png"))
@@ -155,6 +157,20 @@ def sweep(of: dict) -> str:
             ),
         ]
     )  # fmt: skip
+
+
+def strategies(of: dict) -> str:
+    """Say what it costs to share each batch out."""
+    phases = list(of["one"])
+    rows = [[name, *(f"{rates[phase]:.0f}" for phase in phases)] for name, rates in of.items()]
+    return "\n\n".join(
+        [
+            "## Several devices, several processes",
+            "Training pictures a second, of the same two cores: what sharing the work out costs "
+            "there, and no gain, for which it takes more GPUs or machines.",
+            table(["", *phases], rows),
+        ]
+    )
 
 
 def backbones(of: dict) -> str:

@@ -18,11 +18,12 @@ from transfer.files import (
     replacing,
     write_csv,
 )
+from transfer.launch import run
 from transfer.model import load_model, read_description, save_model, unfreeze
 from transfer.optimizers import build_optimizer
 from transfer.params import Params, layer_index, load_params
 from transfer.resume import TrainingState
-from transfer.stage import run
+from transfer.strategy import replicas_of
 from transfer.targets import Targets, training_targets
 from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
 
@@ -30,6 +31,7 @@ from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
 def main() -> None:
     started = time.monotonic()
     params = load_params()
+    replicas = replicas_of(params)
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
@@ -38,7 +40,7 @@ def main() -> None:
     unfreeze(base, first)
     head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
     augmentation = augmentation_of(params)
-    state = TrainingState("fine_tune", params)
+    state = TrainingState("fine_tune", params, replicas)
     history = fit(
         classifier,
         build_optimizer(
@@ -56,6 +58,7 @@ def main() -> None:
         first_epoch=len(head_history) + 1,
         patience=params.early_stopping,
         state=state,
+        replicas=replicas,
     )
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)

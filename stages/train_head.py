@@ -15,11 +15,12 @@ from transfer.files import (
     SPLIT,
     write_csv,
 )
+from transfer.launch import run
 from transfer.model import Description, build_classifier, load_base, save_model
 from transfer.optimizers import build_optimizer
 from transfer.params import load_params
 from transfer.resume import TrainingState
-from transfer.stage import run
+from transfer.strategy import replicas_of
 from transfer.targets import Targets, training_targets
 from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
 
@@ -27,6 +28,7 @@ from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
 def main() -> None:
     started = time.monotonic()
     params = load_params()
+    replicas = replicas_of(params)
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
     params.check_layers([layer.name for layer in base.layers])  # not after hours of training
@@ -40,7 +42,7 @@ def main() -> None:
         )
     else:
         features = compute_features(classifier, train, val, augmentation, params.precision)
-    state = TrainingState("train_head", params)
+    state = TrainingState("train_head", params, replicas)
     history = fit(
         classifier,
         build_optimizer(
@@ -57,6 +59,7 @@ def main() -> None:
         params.head_epochs,
         patience=params.early_stopping,
         state=state,
+        replicas=replicas,
     )
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)

@@ -90,6 +90,9 @@ def test_a_layer_is_an_index_or_a_name(load, name, value):
         ("views", -1, "greater than or equal to 0"),
         ("views_at", -1, "greater than or equal to 0"),
         ("views_gb", 0, "greater than 0"),
+        ("strategy", "two", "'auto', 'one', 'mirrored' or 'multi_worker'"),
+        ("launcher", "ssh", "'none', 'local' or 'srun'"),
+        ("workers", 0, "greater than or equal to 1"),
         ("crop_to_aspect_ratio", "yes", "a valid boolean"),
         ("data_sha256", "abc", "should match pattern"),
         (
@@ -121,6 +124,14 @@ def test_warm_up_must_leave_epochs_of_both_phases(load):
     assert load(warmup_epochs=2, head_epochs=3, fine_tune_epochs=3).warmup_epochs == 2
     with pytest.raises(UserError, match="must be below fine_tune_epochs.*received 3 of 3"):
         load(warmup_epochs=3, head_epochs=5, fine_tune_epochs=3)
+
+
+def test_a_launcher_is_for_several_processes(load):
+    assert load(launcher="local", workers=2).workers == 2
+    with pytest.raises(UserError, match="workers: expected 1 where launcher is none.*received 2"):
+        load(workers=2)
+    with pytest.raises(UserError, match="strategy: expected auto or multi_worker.*received one"):
+        load(launcher="local", workers=2, strategy="one")
 
 
 def test_unknown_parameter_gets_a_hint_and_missing_ones_a_pointer(load):

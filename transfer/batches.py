@@ -50,7 +50,7 @@ class Batches(keras.utils.PyDataset):
         return -(-self.pictures // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple:
-        places = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        places = self.places(index)
         try:
             arrays = self.kept.get(index) if self.kept else None
             if arrays is None:
@@ -61,6 +61,10 @@ class Batches(keras.utils.PyDataset):
             self.error = error
             raise
         return arrays if len(arrays) > 1 else arrays[0], *self.targets(places, self.view)
+
+    def places(self, index: int) -> np.ndarray:
+        """Return the places of a batch's pictures, int [B]."""
+        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def start(self, epoch: int) -> None:
         """Begin an epoch. Keras calls on_epoch_end before the first one, too, so it can't count."""

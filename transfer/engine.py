@@ -4,20 +4,27 @@ import os
 import sys
 from contextlib import contextmanager
 
+from transfer.cluster import are_several
+
 # Each of these can be overridden from outside; TF_NUM_INTRAOP_THREADS is TensorFlow's own.
 # oneDNN: on by default only on CPUs with AVX-512; halves a training step on those with AVX2.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Where a process of several is lost, C++ has many lines for what is said in one.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if are_several() else "2")
 # If set, tf2onnx copies the graph, weights included, for none of its steps: 500 MB less, 2 s less.
 CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
 os.environ.setdefault(CATCH_ERRORS, "FALSE")
 # What the frozen layers run in on a CPU: onnxruntime, or tensorflow.
 FROZEN_ENGINE = os.environ.get("TRANSFER_FROZEN_ENGINE", "onnxruntime")
+# A GPU's memory as it is needed: several processes may be on it.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+# So many devices of the CPU, for strategy: mirrored to be tried without GPUs.
+CPU_REPLICAS = int(os.environ.get("TRANSFER_CPU_REPLICAS", "1"))
 
 
 @contextmanager
-def _quiet():
-    """Drop what TensorFlow's C++ code says while it is loaded, which no setting silences."""
+def quiet():
+    """Drop what TensorFlow's C++ code says while it loads or starts, which no setting silences."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as devnull:
@@ -29,13 +36,18 @@ def _quiet():
         os.close(stderr)
 
 
-with _quiet():
+with quiet():
     import tensorflow as tf
     import keras  # isort: skip
 
-    tf.zeros(1)  # starts the runtime, which has its own words
+    if CPU_REPLICAS > 1:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        devices = [tf.config.LogicalDeviceConfiguration()] * CPU_REPLICAS
+        tf.config.set_logical_device_configuration(cpu, devices)
+    if not are_several():  # these have to know of each other first (transfer/strategy.py)
+        tf.zeros(1)  # starts the runtime, which has its own words
 
 tf.config.experimental.enable_op_determinism()
 keras.utils.set_random_seed(0)  # determinism asks for one; what is random takes its own seed
 
-__all__ = ["CATCH_ERRORS", "FROZEN_ENGINE", "keras", "tf"]
+__all__ = ["CATCH_ERRORS", "FROZEN_ENGINE", "keras", "quiet", "tf"]

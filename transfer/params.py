@@ -78,6 +78,10 @@ class Params(BaseModel):
     views_at: Layer
     views_gb: Annotated[float, Field(gt=0)]
 
+    strategy: Literal["auto", "one", "mirrored", "multi_worker"]
+    launcher: Literal["none", "local", "srun"]
+    workers: Annotated[int, Field(ge=1)]
+
     @model_validator(mode="after")
     def _leave_pictures_to_train_on(self) -> "Params":
         if self.val_fraction + self.test_fraction >= 1:
@@ -95,6 +99,20 @@ class Params(BaseModel):
                     f"warmup_epochs must be below {name}, or the learning rate is never reached; "
                     f"received {self.warmup_epochs} of {getattr(self, name)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _launch_what_works_together(self) -> "Params":
+        if self.launcher == "none" and self.workers > 1:
+            raise ValueError(
+                "workers: expected 1 where launcher is none, which starts none; "
+                f"received {self.workers}"
+            )
+        if self.launcher != "none" and self.strategy not in ("auto", "multi_worker"):
+            raise ValueError(
+                f"strategy: expected auto or multi_worker where launcher is {self.launcher}; "
+                f"received {self.strategy}"
+            )
         return self
 
     @model_validator(mode="after")

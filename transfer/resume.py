@@ -1,6 +1,7 @@
 """The state of a training after each epoch, for a run that was interrupted to go on from."""
 
 import hashlib
+import io
 import json
 import os
 import time
@@ -13,9 +14,11 @@ import numpy as np
 import yaml
 
 from transfer.engine import FROZEN_ENGINE, keras
+from transfer.errors import UserError
 from transfer.files import cache_folder, list_files, sha256
 from transfer.parallel import CORES
 from transfer.params import Params
+from transfer.strategy import Replicas
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "opencv-python-headless", "tensorflow", "tf2onnx")
 # TensorFlow's: it adds up gradients in as many parts.
@@ -30,18 +33,39 @@ class TrainingState:
     which `dvc exp run --temp` has for a while only. The file's name is a hash of all that the
     result depends on: what dvc.yaml names, the libraries and the engine. So a changed run finds no
     state to go on from, and an equal one does, wherever it runs.
+
+    Of several processes the chief has the state, and the others begin with what it sends them.
     """
 
-    def __init__(self, stage: str, params: Params):
-        self.path = cache_folder() / "training" / f"{stage}-{run_key(stage, params)}.npz"
+    def __init__(self, stage: str, params: Params, replicas: Replicas | None = None):
+        """Name the file.
+
+        Raises:
+            UserError: Not every process has the same parameters, code, data and libraries.
+        """
+        content = content_key(stage, params)
+        if replicas and replicas.broadcast(content.encode()) != content.encode():
+            raise UserError(
+                f"process {replicas.worker} has other code, data, parameters or libraries than "
+                "process 0; bring it to the same commit, `dvc pull` there, and run it again"
+            )
+        engine = [FROZEN_ENGINE, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS]
+        key = _hash([content, *engine, len(replicas) if replicas else 1])[:16]
+        self.path = cache_folder() / "training" / f"{stage}-{key}.npz"
+        self.replicas = replicas
 
     def restore(self, variables: list[keras.Variable]) -> list[tuple]:
         """Give the variables the values that they had; return the history, empty if there is none.
 
         A damaged file counts as none.
         """
+        content = b""
+        with suppress(OSError):
+            content = self.path.read_bytes()
+        if self.replicas:
+            content = self.replicas.broadcast(content)
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:  # noqa: TID251
+            with np.load(io.BytesIO(content), allow_pickle=False) as saved:  # noqa: TID251
                 history = [(int(epoch), *scores) for epoch, *scores in saved["history"].tolist()]
                 values = [saved[str(index)] for index in range(len(variables))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -52,6 +76,8 @@ class TrainingState:
 
     def save(self, variables: list[keras.Variable], history: list[tuple]) -> None:
         """Replace the state, so that it outlives a loss of power; say where it can't be."""
+        if self.replicas and not self.replicas.is_chief:
+            return
         arrays = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.path.with_suffix(f".{os.getpid()}")  # an equal run may be under way
         try:
@@ -75,17 +101,20 @@ class TrainingState:
                     old.unlink(missing_ok=True)
 
 
-def run_key(stage: str, params: Params) -> str:
-    """Return a hash of the stage's parameters, code and data, the libraries and the engine."""
+def content_key(stage: str, params: Params) -> str:
+    """Return a hash of the stage's parameters, code and data, and of the libraries."""
     declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
     files = [file for dep in declared["deps"] for file in _files(Path(dep))]
     parts = {
         "params": {name: getattr(params, name) for name in declared["params"]},
         "files": {str(file): sha256(file) for file in files},
         "libraries": {d.name: d.version for d in distributions() if d.name in LIBRARIES},
-        "engine": [FROZEN_ENGINE, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS],
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return _hash(parts)
+
+
+def _hash(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _files(dependency: Path) -> list[Path]:

@@ -37,7 +37,7 @@ def alone() -> Iterator[None]:
         UserError: Another stage works in the folder.
     """
     if "DVC_STAGE" in os.environ:
-        Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
     with LOCK.open("a+") as file:
         ends = time.monotonic() + LOCK_SECONDS
         while not _lock(file.fileno()):
@@ -63,7 +63,12 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _end_with_parent() -> None:
-    while os.getppid() == PARENT:
-        time.sleep(POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # nobody is left to read a line
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended."""
+
+    def watch() -> None:
+        while os.getppid() == PARENT:
+            time.sleep(POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # nobody is left to read a line
+
+    Thread(target=watch, daemon=True).start()

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,30 +14,11 @@ from transfer.features import Features
 from transfer.files import METRICS, write_json
 from transfer.model import count_trainable_parameters
 from transfer.resume import TrainingState
+from transfer.strategy import Replicas
 from transfer.targets import Targets
+from transfer.trainer import SharedTrainer, Trainer, compile_for
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
-
-
-class Trainer(keras.Model):
-    """Train a classifier's own layers, those of the base in inference mode, on the features that
-    the frozen ones among them give.
-
-    Keras up to 3.15 overrides `base(x, training=False)` inside a Functional model during `fit`
-    (keras#20285): BatchNormalization would then normalise by the batch and ruin the base's moving
-    statistics. Called from here, the base's mode is what is said; gamma and beta may still train.
-    """
-
-    def __init__(self, live: keras.Model, classifier: keras.Model):
-        super().__init__()
-        self.live = live
-        self.head = classifier.get_layer("head").layers[1:]  # `live` ends with the pooling
-
-    def call(self, features, training: bool = False):
-        x = self.live(keras.tree.flatten(features), training=False)
-        for layer in self.head:
-            x = layer(x, training=training)
-        return x
 
 
 def fit(
@@ -51,8 +32,12 @@ def fit(
     first_epoch: int = 1,
     patience: int = 0,
     state: TrainingState | None = None,
+    replicas: Replicas | None = None,
 ) -> list[tuple]:
     """Train the trainable layers of `classifier`; leave the weights of the epoch to keep in it.
+
+    Of several processes only the chief comes back: the others end here, with success, for what
+    follows is writing.
 
     Args:
         targets: Of the training and of the validation pictures.
@@ -61,6 +46,7 @@ def fit(
         patience: After so many epochs without a lower validation loss the training stops, and the
             epoch to keep is the best; 0: none stops it, and it is the last.
         state: Where an interrupted run left its own; kept after each epoch.
+        replicas: Those that share out each batch, of `batch_size` pictures in all; None: one.
 
     Returns:
         A row of HISTORY_COLUMNS an epoch.
@@ -69,16 +55,18 @@ def fit(
         UserError: The loss is no longer a number, the features can't be read, or the memory is too
             small for a batch.
     """
-    trainer = compiled(Trainer(features.live, classifier), classifier, optimizer)
+    trainer, make = _trainer_and_batches(features, classifier, replicas)
+    compile_for(trainer, classifier, optimizer)
     train, val = targets
-    batches = Batches(features.train, train, len(train), batch_size, seed, features.views)
-    validation = Batches(features.val, val, len(val), batch_size, views=1, keep=True)
-    progress = Progress(trainer, batches, patience, state)
-    if progress.history:
-        print(f"an interrupted run left {len(progress.history)} of {epochs} epochs, which stay")
-    done = first_epoch - 1 + len(progress.history)
-    batches.start(done + 1)  # Keras reads two before the first epoch, for their shapes
+    batches = make(features.train, train, len(train), batch_size, seed, features.views)
+    validation = make(features.val, val, len(val), batch_size, views=1, keep=True)
+    is_chief = not replicas or replicas.is_chief
     with errors_of_training(batch_size, batches, validation):
+        progress = Progress(trainer, batches, patience, state)
+        if progress.history and is_chief:
+            print(f"an interrupted run left {len(progress.history)} of {epochs} epochs, which stay")
+        done = first_epoch - 1 + len(progress.history)
+        batches.start(done + 1)  # Keras reads two before the first epoch, for their shapes
         trainer.fit(
             batches,
             shuffle=False,  # Keras would reorder the batches, with Python's own random numbers
@@ -86,28 +74,25 @@ def fit(
             validation_data=validation,
             initial_epoch=done,
             epochs=done if progress.is_over() else first_epoch - 1 + epochs,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
         )
     progress.keep_best()
+    if not is_chief:
+        sys.exit()
     return progress.history
+
+
+def _trainer_and_batches(
+    features: Features, classifier: keras.Model, replicas: Replicas | None
+) -> tuple[Trainer, Callable[..., Batches]]:
+    if replicas:
+        return SharedTrainer(features.live, classifier, replicas), replicas.batches
+    return Trainer(features.live, classifier), Batches
 
 
 def kept_epoch(history: list[tuple], patience: int) -> tuple:
     """Return the row of the epoch whose weights `fit` keeps."""
     return min(history, key=lambda row: row[-1]) if patience else history[-1]
-
-
-def compiled(
-    trainer: Trainer, classifier: keras.Model, optimizer: keras.optimizers.Optimizer
-) -> Trainer:
-    """Compile a trainer with the loss and the accuracy that the classifier's logits ask for."""
-    if any(layer.compute_dtype == "float16" for layer in trainer.live.layers):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    loss, accuracy = _loss_and_accuracy(classifier)
-    # XLA makes MobileNetV2's convolutions 20 times slower on a CPU.
-    trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
-    trainer.optimizer.build(trainer.trainable_variables)
-    return trainer
 
 
 @contextmanager
@@ -178,19 +163,6 @@ class Progress(keras.callbacks.Callback):
 def _copy(sources: list[keras.Variable], targets: list[keras.Variable]) -> None:
     for source, target in zip(sources, targets, strict=False):  # without patience one has none
         target.assign(source)
-
-
-def _loss_and_accuracy(classifier: keras.Model) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-    if classifier.output_shape[-1] == 1:
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        return loss, keras.metrics.MeanMetricWrapper(_same_side, name="accuracy")
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    return loss, keras.metrics.CategoricalAccuracy(name="accuracy")
-
-
-def _same_side(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return where a logit and a target, which may be smoothed or mixed, mean the same class."""
-    return tf.cast((targets > 0.5) == (logits > 0), tf.float32)
 
 
 def report(

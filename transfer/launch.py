@@ -1,0 +1,175 @@
+"""Run a training stage in as many processes as the parameters ask for."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import numpy as np
+
+from transfer import errors
+from transfer.cluster import process_number
+from transfer.engine import tf
+from transfer.errors import UserError
+from transfer.params import load_params
+from transfer.stage import alone, end_with_parent
+from transfer.strategy import LOST
+
+LAUNCHED = "TRANSFER_LAUNCHED"  # set in what a launcher starts
+# Where one is lost, TensorFlow's C++ code has many lines for what is said in one.
+OF_ALL = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+POLL_SECONDS = 0.1
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main`, here or in the processes that `launcher` starts.
+
+    The first of several processes holds the folder's lock, or their launcher does.
+    """
+    errors.run(lambda: _run(main))
+
+
+def _run(main: Callable[[], None]) -> None:
+    if LAUNCHED in os.environ:
+        end_with_parent()
+        _work(main)
+        return
+    number, processes = process_number()
+    with alone() if number == 0 else nullcontext():
+        params = load_params()
+        if params.launcher == "none":
+            _work(main)
+            return
+        if processes > 1:
+            raise UserError(
+                f"launcher: expected none where TF_CONFIG or srun says that there are {processes} "
+                f"processes already; received {params.launcher}"
+            )
+        command = [sys.executable, "-m", sys.modules["__main__"].__spec__.name]
+        LAUNCHERS[params.launcher](command, params.workers)
+
+
+def _work(main: Callable[[], None]) -> None:
+    try:
+        main()
+    except LOST:
+        if process_number()[1] == 1:
+            raise
+        raise UserError(
+            "another of the processes has ended or can't be reached; its last line tells why; the "
+            "same command goes on after the last finished epoch"
+        ) from None
+
+
+def launch_here(command: list[str], workers: int) -> None:
+    """Run a command in several processes on this machine; return when all have ended well.
+
+    They know of each other by TF_CONFIG, and share the cores and the GPUs. One that fails, or this
+    process' end, ends them all. The first one's output is passed on, of the others what those say
+    that fail.
+
+    Raises:
+        UserError: One was killed.
+    """
+    cores = os.sched_getaffinity(0)
+    with ExitStack() as stack:
+        processes = []
+        for index, environment in enumerate(environments_here(workers)):
+            output = stack.enter_context(TemporaryFile()) if index else None
+            os.sched_setaffinity(0, _share(sorted(cores), index, workers))  # passed on to a child
+            process = subprocess.Popen(
+                command,
+                env=os.environ | environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for this process, which ends them
+            )
+            stack.callback(_end, process)
+            processes.append((process, output))
+        os.sched_setaffinity(0, cores)
+        while None in (codes := [process.poll() for process, _ in processes]) and not any(codes):
+            time.sleep(POLL_SECONDS)
+        if any(codes):
+            _tell(codes, [output for _, output in processes])
+
+
+def environments_here(workers: int) -> list[dict[str, str]]:
+    """Return what each of several processes on this machine has in its environment."""
+    with ExitStack() as stack:  # open at the same time, so that each gets a port of its own
+        sockets = [stack.enter_context(socket.socket()) for _ in range(workers)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{free.getsockname()[1]}" for free in sockets]
+    environments = []
+    for index in range(workers):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        environments.append(OF_ALL | {"TF_CONFIG": config, LAUNCHED: "local"})
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if len(gpus) < workers:
+            raise UserError(
+                f"workers: expected at most {len(gpus)}, the GPUs of this machine; received "
+                f"{workers}"
+            )
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = visible if len(visible) == len(gpus) else list(map(str, range(len(gpus))))
+        for index, environment in enumerate(environments):
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(_share(names, index, workers))
+    return environments
+
+
+def _share(items: list, index: int, workers: int) -> list:
+    """Return a worker's share of items, or all where there are fewer than workers."""
+    return items if len(items) < workers else np.array_split(items, workers)[index].tolist()
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait()
+
+
+def _tell(codes: list[int | None], outputs: list[BinaryIO | None]) -> None:
+    """End with what those processes said that failed, the first one apart, which is heard."""
+    for index, code in enumerate(codes):
+        if code and code < 0:
+            raise UserError(
+                f"process {index} of {len(codes)} was ended by {signal.Signals(-code).name}; the "
+                "same command goes on after the last finished epoch"
+            )
+    for index, code in enumerate(codes):
+        if index and code:
+            outputs[index].seek(0)
+            print(outputs[index].read().decode(errors="replace"), end="", file=sys.stderr)
+    sys.exit(1)
+
+
+def launch_with_srun(command: list[str], workers: int) -> None:
+    """Run a command in several tasks of Slurm; return when all have ended well.
+
+    Raises:
+        UserError: There is no srun.
+    """
+    if not shutil.which("srun"):
+        raise UserError("launcher: expected local or none, for there is no srun; received srun")
+    # Its tasks end with it, and it with this process, even if that is killed.
+    srun = ["setpriv", "--pdeathsig", "TERM", "srun", f"--ntasks={workers}"]
+    options = ["--distribution=block", "--kill-on-bad-exit=1"]
+    environment = os.environ | OF_ALL | {LAUNCHED: "srun"}
+    with subprocess.Popen([*srun, *options, *command], env=environment) as process:
+        try:
+            if process.wait():
+                sys.exit(1)
+        finally:
+            process.terminate()
+
+
+LAUNCHERS = {"local": launch_here, "srun": launch_with_srun}
