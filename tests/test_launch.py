@@ -151,10 +151,13 @@ def test_a_launcher_among_several_processes_is_refused(folder, monkeypatch):
         run(lambda: None)
 
 
-def test_srun_starts_the_processes(copy):
-    if not shutil.which("srun") or subprocess.run(["srun", "--immediate=5", "true"]).returncode:
+@pytest.mark.parametrize("launcher", ["srun", "ray"])
+def test_other_launchers_start_the_processes(copy, launcher):
+    if launcher == "ray":
+        pytest.importorskip("ray", reason="no Ray here (pip install -r extras/ray.txt)")
+    elif not shutil.which("srun") or subprocess.run(["srun", "--immediate=5", "true"]).returncode:
         pytest.skip("no Slurm runs here (slurm-wlm, with munged, slurmctld and slurmd)")
-    local, slurm = copy("local", head_epochs=2), copy("slurm", head_epochs=2, launcher="srun")
-    assert "2 processes share each batch out" in finish(start(slurm))
+    local, other = copy("local", head_epochs=2), copy("other", head_epochs=2, launcher=launcher)
+    assert "2 processes share each batch out" in finish(start(other))
     finish(start(local))
-    assert outputs(slurm) == outputs(local)
+    assert outputs(other) == outputs(local)

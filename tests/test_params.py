@@ -91,7 +91,7 @@ def test_a_layer_is_an_index_or_a_name(load, name, value):
         ("views_at", -1, "greater than or equal to 0"),
         ("views_gb", 0, "greater than 0"),
         ("strategy", "two", "'auto', 'one', 'mirrored' or 'multi_worker'"),
-        ("launcher", "ssh", "'none', 'local' or 'srun'"),
+        ("launcher", "ssh", "'none', 'local', 'srun' or 'ray'"),
         ("workers", 0, "greater than or equal to 1"),
         ("crop_to_aspect_ratio", "yes", "a valid boolean"),
         ("data_sha256", "abc", "should match pattern"),

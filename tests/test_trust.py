@@ -86,7 +86,7 @@ def test_lint_has_two_exceptions_both_safe():
     )
     assert len(lines) == 2
     assert "load_model(path, compile=False, safe_mode=True)" in lines[0]
-    assert "np.load(file, allow_pickle=False)" in lines[1]
+    assert "np.load(io.BytesIO(content), allow_pickle=False)" in lines[1]
 
 
 class Attack:

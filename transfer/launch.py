@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from io import BytesIO
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
@@ -108,11 +109,7 @@ def environments_here(workers: int) -> list[dict[str, str]]:
         for free in sockets:
             free.bind(("127.0.0.1", 0))
         addresses = [f"127.0.0.1:{free.getsockname()[1]}" for free in sockets]
-    environments = []
-    for index in range(workers):
-        task = {"type": "worker", "index": index}
-        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        environments.append(OF_ALL | {"TF_CONFIG": config, LAUNCHED: "local"})
+    environments = [_environment(addresses, index) for index in range(workers)]
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if len(gpus) < workers:
@@ -125,6 +122,12 @@ def environments_here(workers: int) -> list[dict[str, str]]:
         for index, environment in enumerate(environments):
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(_share(names, index, workers))
     return environments
+
+
+def _environment(addresses: list[str], index: int) -> dict[str, str]:
+    task = {"type": "worker", "index": index}
+    config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    return OF_ALL | {"TF_CONFIG": config, LAUNCHED: "yes"}
 
 
 def _share(items: list, index: int, workers: int) -> list:
@@ -163,7 +166,7 @@ def launch_with_srun(command: list[str], workers: int) -> None:
     # Its tasks end with it, and it with this process, even if that is killed.
     srun = ["setpriv", "--pdeathsig", "TERM", "srun", f"--ntasks={workers}"]
     options = ["--distribution=block", "--kill-on-bad-exit=1"]
-    environment = os.environ | OF_ALL | {LAUNCHED: "srun"}
+    environment = os.environ | OF_ALL | {LAUNCHED: "yes"}
     with subprocess.Popen([*srun, *options, *command], env=environment) as process:
         try:
             if process.wait():
@@ -172,4 +175,79 @@ def launch_with_srun(command: list[str], workers: int) -> None:
             process.terminate()
 
 
-LAUNCHERS = {"local": launch_here, "srun": launch_with_srun}
+def launch_with_ray(command: list[str], workers: int) -> None:
+    """Run a command in several actors of Ray, here or in the cluster that RAY_ADDRESS names.
+
+    Each takes a core, and a GPU where there are some. Return when all have ended well; one that
+    fails, or this process' end, ends them all.
+
+    Raises:
+        UserError: Ray is not installed or can't be reached, has no room for them, or lost one.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "launcher: Ray is not installed; pip install -r extras/ray.txt, or choose local"
+        ) from None
+    try:
+        ray.init(logging_level="ERROR", log_to_driver=True)
+    except ConnectionError as error:
+        raise UserError(f"launcher: Ray can't be reached: {errors.one_line(error)}") from None
+    try:
+        kinds = [kind for kind in ("CPU", "GPU") if ray.cluster_resources().get(kind)]
+        room = int(min(ray.cluster_resources()[kind] for kind in kinds))
+        if room < workers:
+            raise UserError(
+                f"workers: expected at most {room}, for which Ray has room; received {workers}"
+            )
+        actor = ray.remote(num_cpus=1, num_gpus="GPU" in kinds)(_RayWorker)
+        actors = [actor.remote() for _ in range(workers)]
+        addresses = ray.get([worker.address.remote() for worker in actors])
+        runs = [
+            worker.run.remote(command, os.getcwd(), _environment(addresses, index), index > 0)
+            for index, worker in enumerate(actors)
+        ]
+        waiting, codes, outputs = runs, [None] * workers, [None] * workers
+        while waiting and not any(codes):
+            (done, *_), waiting = ray.wait(waiting)
+            index = runs.index(done)
+            codes[index], output = ray.get(done)
+            outputs[index] = BytesIO(output or b"")
+        if any(codes):
+            _tell(codes, outputs)
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"Ray lost a process: {errors.one_line(error)}; the same command goes on after the "
+            "last finished epoch"
+        ) from None
+    finally:
+        ray.shutdown()
+
+
+class _RayWorker:
+    """Where Ray has it run, this starts a process that works on the stage."""
+
+    def address(self) -> str:
+        """Return this machine's address with a free port."""
+        import ray
+
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def run(
+        self, command: list[str], folder: str, environment: dict[str, str], keep: bool
+    ) -> tuple[int, bytes | None]:
+        """Run a command in a folder, which lies at the same place on each machine.
+
+        Returns:
+            Its exit code, and what it printed, if that is kept and not passed on.
+        """
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if keep else {}
+        environment = os.environ | environment | {"PYTHONUNBUFFERED": "1"}  # Ray has it in a file
+        done = subprocess.run(command, cwd=folder, env=environment, **output)
+        return done.returncode, done.stdout
+
+
+LAUNCHERS = {"local": launch_here, "srun": launch_with_srun, "ray": launch_with_ray}

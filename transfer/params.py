@@ -79,7 +79,7 @@ class Params(BaseModel):
     views_gb: Annotated[float, Field(gt=0)]
 
     strategy: Literal["auto", "one", "mirrored", "multi_worker"]
-    launcher: Literal["none", "local", "srun"]
+    launcher: Literal["none", "local", "srun", "ray"]
     workers: Annotated[int, Field(ge=1)]
 
     @model_validator(mode="after")
