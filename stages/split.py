@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from transfer.errors import printable
 from transfer.files import RAW, SPLIT, replacing, write_csv
 from transfer.images import write_images
 from transfer.parallel import map_in_threads
-from transfer.params import load_params
+from transfer.params import Params, load_params
 from transfer.raw import RawPictures, sha256_of
 from transfer.splits import (
     SPLITS,
@@ -42,28 +43,9 @@ AT_A_TIME = 256  # files
 
 def main() -> None:
     params = load_params()
-    raw = RawPictures(RAW)
-    pictures = label_pictures(raw.names)
-    hashes = hash_contents(raw, pictures.paths)
-    kept, rejected = drop_duplicates(pictures, hashes)
-
     with replacing(SPLIT) as folder:
         folder.mkdir()
-        sizes, reasons = write_images(
-            folder / IMAGES,
-            [pictures.paths[i] for i in kept],
-            params.image_size,
-            params.crop_to_aspect_ratio,
-            raw.source,
-        )
-        rejected += [
-            Rejected(pictures.paths[kept[place]], reason, UNREADABLE)
-            for place, reason in reasons.items()
-        ]
-        write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
-        check_rejected(pictures, rejected, params.max_rejected, REJECTED_SO_FAR)
-        decoded = np.delete(kept, list(reasons))
-        pictures, hashes = pictures.at(decoded), hashes[decoded]
+        pictures, hashes, sizes, rejected = decode(folder / IMAGES, params)
         splits = assign_splits(pictures, params.val_fraction, params.test_fraction, params.seed)
         write_csv(folder / MANIFEST, MANIFEST_COLUMNS, manifest(pictures, splits, hashes, sizes))
         near = near_duplicates(perceptual_hashes(StoredArray(folder / IMAGES)), splits)
@@ -75,6 +57,37 @@ def main() -> None:
         REJECTED_SO_FAR.replace(folder / REJECTED)
 
     report(splits, rejected, pairs)
+
+
+def decode(target: Path, params: Params) -> tuple[Pictures, np.ndarray, np.ndarray, list[Rejected]]:
+    """Decode the pictures in data/raw into the array `target`, but for those rejected.
+
+    Returns:
+        The pictures in the array, their SHA-256, 32 bytes [N], and width and height, int [N, 2];
+        and those rejected.
+
+    Raises:
+        UserError: Too many were; REJECTED_SO_FAR names them.
+    """
+    raw = RawPictures(RAW)
+    pictures = label_pictures(raw.names)
+    hashes = hash_contents(raw, pictures.paths)
+    kept, rejected = drop_duplicates(pictures, hashes)
+    sizes, reasons = write_images(
+        target,
+        [pictures.paths[i] for i in kept],
+        params.image_size,
+        params.crop_to_aspect_ratio,
+        raw.source,
+    )
+    rejected += [
+        Rejected(pictures.paths[kept[place]], reason, UNREADABLE)
+        for place, reason in reasons.items()
+    ]
+    write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
+    check_rejected(pictures, rejected, params.max_rejected, REJECTED_SO_FAR)
+    decoded = np.delete(kept, list(reasons))
+    return pictures.at(decoded), hashes[decoded], sizes, rejected
 
 
 def hash_contents(raw: RawPictures, paths: Sequence[str]) -> np.ndarray:
