@@ -83,12 +83,13 @@ repeat: install  ## run the sample's pipeline twice and compare every output
 torture: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT=--short for a few
 	for part in $(TORTURE); do python -m torture.$$part $(SHORT) || exit; done
 
-bench: install  ## compare with the tutorial's own script, measure every trick and scale; 1.5 hours
+bench: install  ## compare with the tutorial's own script, measure every trick and scale; over an hour
 	python -m benchmarks.compare
 	python -m benchmarks.tricks
 	python -m benchmarks.sweeps
 	python -m benchmarks.strategies
 	python -m benchmarks.scaling
+	python -m benchmarks.backbones
 
 bench-quick: install  ## the comparison with one seed and one epoch of each phase, in .bench/
 	mkdir -p .bench

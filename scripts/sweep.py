@@ -36,6 +36,7 @@ COLUMNS = {
     "high": ("metrics/evaluate.json", "accuracy_high"),
     "trainable parameters": ("metrics/fine_tune.json", "trainable_parameters"),
 }
+WHOLE = (1, 1)  # part 1 of 1
 POLL = 10  # seconds; a look costs one or two
 TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
 
@@ -46,7 +47,8 @@ def main() -> None:
     if arguments.grid:
         settings = [part for point in arguments.grid for part in ("-S", point)]
         dvc("exp", "run", "--queue", "--name", name, *settings)
-        leave_to_others(name, *arguments.part)
+        if arguments.part != WHOLE:
+            leave_to_others(name, *arguments.part)
     experiments = work_off(name, arguments.jobs)
     points = [point_of(e) for e in experiments if state(e) == "success"]
     failed = [e["name"] for e in experiments if state(e) != "success"]
@@ -75,12 +77,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("grid", nargs="*", help="as for dvc exp run -S: name=1,2 or name=range(…)")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="points at a time")
     parser.add_argument("-n", "--name", help="of the sweep and, numbered, of its experiments")
-    parser.add_argument("--part", type=part, default=(1, 1), help="K/N: each Nth point, from K on")
+    parser.add_argument("--part", type=part, default=WHOLE, help="K/N: each Nth point, from K on")
     parser.add_argument("--push", metavar="GIT_REMOTE", help="where to push the points when done")
     arguments = parser.parse_args(words)
     if not (arguments.grid or arguments.name):
         parser.error("give a grid, such as fine_tune_at=60,100,140, or the --name of a sweep")
-    if arguments.part != (1, 1) and not (arguments.grid and arguments.name):
+    if arguments.part != WHOLE and not (arguments.grid and arguments.name):
         parser.error("give the grid and the --name that all the parts have")
     return arguments
 
@@ -98,15 +100,22 @@ def part(text: str) -> tuple[int, int]:
 
 
 def leave_to_others(name: str, number: int, parts: int) -> None:
-    """Remove from the queue the points that are other parts'; every machine numbers all alike."""
-    queued = [e["name"] for e in list_experiments(name) if state(e) == "queued"]
-    queued.sort(key=lambda point: int(point.rpartition("-")[2]) if point != name else 1)
-    others = [point for place, point in enumerate(queued) if place % parts != number - 1]
-    if len(others) == len(queued):
-        dvc("queue", "remove", *queued)
-        raise UserError(f"the grid has {len(queued)} points, so no part {number} of {parts}")
+    """Remove from the queue the points that are other parts'; every machine numbers all alike.
+
+    Raises:
+        UserError: The grid has fewer points than there are parts, and none for this one.
+    """
+    points = list_experiments(name)
+    places = [int(point["name"].removeprefix(name).removeprefix("-") or 1) for point in points]
+    others = [
+        point["name"]
+        for point, place in zip(points, places, strict=True)
+        if (place - number) % parts and state(point) == "queued"
+    ]
     if others:
         dvc("queue", "remove", *others)
+    if max(places) < number:
+        raise UserError(f"the grid has {max(places)} points, so no part {number} of {parts}")
 
 
 def dvc(*arguments: str, read: bool = False) -> str:

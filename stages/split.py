@@ -20,7 +20,7 @@ from transfer.duplicates import near_duplicates, perceptual_hashes
 from transfer.errors import printable
 from transfer.files import RAW, SPLIT, replacing, write_csv
 from transfer.images import write_images
-from transfer.parallel import map_in_threads
+from transfer.parallel import AT_A_TIME, map_in_threads
 from transfer.params import Params, load_params
 from transfer.raw import RawPictures, sha256_of
 from transfer.splits import (
@@ -38,7 +38,6 @@ from transfer.stage import run
 
 # Beside the folder, which is there only after a success, and moved into it then.
 REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
-AT_A_TIME = 256  # files
 
 
 def main() -> None:

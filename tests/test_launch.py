@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ from test_stage import ended
 from test_training import base_weights
 
 from transfer.backbones import build_base
-from transfer.launch import LAUNCHED, environments_here, run
+from transfer.errors import UserError
+from transfer.launch import LAUNCHED, check_ray_address, environments_here, run
 
 LOST_SECONDS = 30  # for the others to end after one was killed; 3 s on a quiet machine
 # Starts sooner than ONNX Runtime, but adds up in as many parts as it has threads.
@@ -149,6 +151,20 @@ def test_a_launcher_among_several_processes_is_refused(folder, monkeypatch):
     monkeypatch.setattr(sys, "exit", lambda message: pytest.fail(message))
     with pytest.raises(pytest.fail.Exception, match="launcher: expected none where TF_CONFIG or"):
         run(lambda: None)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_a_ray_cluster_that_does_not_answer_is_told_at_once(monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=f"RAY_ADDRESS: expected .* received {address}: "):
+        check_ray_address()
+
+
+@pytest.mark.parametrize("address", ["", "auto", "127.0.0.1:{port}"])
+def test_a_ray_address_that_answers_is_taken(monkeypatch, address):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", address.format(port=server.getsockname()[1]))
+        check_ray_address()
 
 
 @pytest.mark.parametrize("launcher", ["srun", "ray"])

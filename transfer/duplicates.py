@@ -8,13 +8,12 @@ from PIL import Image
 from scipy.fft import dctn
 
 from transfer.dataset import StoredArray
-from transfer.parallel import map_in_threads
+from transfer.parallel import AT_A_TIME, map_in_threads
 
 # Of 64 bits. Of the tutorial's 3,000 pictures, 4.5 million pairs, one pair differs in 0 to 9 bits
 # and is the same picture; those that differ in 10 or more are not.
 MAX_DISTANCE = 4
 MAX_PAIRS = 100_000  # so that a folder of blank pages ends; whoever mends 100,000 runs it again
-AT_A_TIME = 256
 LOW = 8  # so many of the lowest frequencies each way
 SIDE = 32  # of the picture that they are taken from
 

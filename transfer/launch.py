@@ -28,6 +28,7 @@ LAUNCHED = "TRANSFER_LAUNCHED"  # set in what a launcher starts
 # Where one is lost, TensorFlow's C++ code has many lines for what is said in one.
 OF_ALL = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 POLL_SECONDS = 0.1
+RAY_SECONDS = 10  # for an address to answer
 
 
 def run(main: Callable[[], None]) -> None:
@@ -190,6 +191,7 @@ def launch_with_ray(command: list[str], workers: int) -> None:
         raise UserError(
             "launcher: Ray is not installed; pip install -r extras/ray.txt, or choose local"
         ) from None
+    check_ray_address()
     try:
         ray.init(logging_level="ERROR", log_to_driver=True)
     except ConnectionError as error:
@@ -223,6 +225,20 @@ def launch_with_ray(command: list[str], workers: int) -> None:
         ) from None
     finally:
         ray.shutdown()
+
+
+def check_ray_address() -> None:
+    """Raise a UserError if nothing answers at RAY_ADDRESS, where Ray would try for minutes."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host:  # else it is not set, or `auto`
+        try:
+            socket.create_connection((host, int(port)), timeout=RAY_SECONDS).close()
+        except (OSError, ValueError) as error:
+            raise UserError(
+                "RAY_ADDRESS: expected the host:port of a Ray cluster that runs; received "
+                f"{address}: {errors.one_line(error)}"
+            ) from None
 
 
 class _RayWorker:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 CORES = len(os.sched_getaffinity(0))
+AT_A_TIME = 256  # small results, such as hashes
 
 
 def map_in_threads(function: Callable, items: Iterable, at_a_time: int) -> Iterator:

@@ -27,8 +27,9 @@ SHARD_PICTURES = 5_000  # at most, and
 SHARD_BYTES = 1 << 28  # at least, but for the last: few enough files, none too large to send again
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
 LOCAL_HEADER = 30  # bytes before a picture's name in a zip; the last four are two lengths
+# What zipfile raises for a damaged list: RuntimeError for a version or a method that there is not.
 DAMAGE = (
-    *(zipfile.BadZipFile, EOFError, ValueError, LookupError, NotImplementedError),
+    *(zipfile.BadZipFile, EOFError, ValueError, LookupError, RuntimeError),
     *(OverflowError, struct.error),
 )
 

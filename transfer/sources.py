@@ -10,14 +10,13 @@ from transfer import fetch, raw
 from transfer.archives import SUFFIXES, unpack
 from transfer.errors import UserError
 from transfer.files import list_files, remove, replacing
-from transfer.parallel import map_in_threads
+from transfer.parallel import AT_A_TIME, map_in_threads
 from transfer.sample import draw_sample
 from transfer.tables import SUFFIX, copy_table, read_table
 
 TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # Of the 3,000 pictures, whatever archive holds them: see `content_sha256`.
 KNOWN_CONTENT = {TUTORIAL_URL: "61fc1fc142692bbd2457f9e62fe29043348bff260546052a78b8281152294333"}
-AT_A_TIME = 256  # files
 
 
 def get_pictures(data_url: str, data_sha256: str | None, target: Path) -> None:
