@@ -6,12 +6,12 @@ import numpy as np
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
-from transfer.dataset import MANIFEST, Split, load_split
-from transfer.errors import UserError, printable
-from transfer.explain import grad_cam, overlay
-from transfer.files import MODEL, SPLIT
-from transfer.neighbours import Neighbours, compute_neighbours, spread_evenly
-from transfer.serving import Served, serve
+from transfer.core.errors import UserError, printable
+from transfer.core.files import MODEL, SPLIT
+from transfer.data.dataset import MANIFEST, Split, load_split
+from transfer.evaluation.grad_cam import grad_cam, overlay
+from transfer.serving.neighbours import Neighbours, compute_neighbours, spread_evenly
+from transfer.serving.served import Served, serve
 
 TITLE = "What is in the picture?"
 NAMED, EXAMPLES, BARS, NEIGHBOURS = 20, 8, 5, 6
@@ -19,7 +19,7 @@ AT_A_TIME = 12  # pictures; the page holds each of them, up to 20 MB
 MOST_COMPARED = 5_000  # training pictures, 5 kB of features each
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-block: 2rem}
-/* Pictures side by side: two by two or three by three on a phone. */
+/* Images side by side: two by two or three by three on a phone. */
 .stImage {display: grid; gap: .5rem; width: 100%;
   grid-template-columns: repeat(auto-fit, minmax(min(5.5rem, 100%), 1fr))}
 [data-testid="stFullScreenFrame"] > div, .stImage > * > * {width: 100% !important}

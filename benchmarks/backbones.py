@@ -49,7 +49,7 @@ def try_backbone(backbone: str) -> dict:
 
 def size_of(backbone: str) -> tuple[int, int]:
     """Return the number of layers and of parameters."""
-    from transfer.backbones import build_base
+    from transfer.models.backbones import build_base
 
     base = build_base(backbone, SETTING["image_size"])
     return len(base.layers), base.count_params()

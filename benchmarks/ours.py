@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from transfer import training  # first: it sets TensorFlow up
+from transfer.training import loop as training  # first: it sets TensorFlow up
 
 from clock import Clock, write_result  # isort: skip
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from benchmarks.common import RESULTS
-from transfer.figures import COLORS, REFERENCE, save, styled
+from transfer.reporting.figures import COLORS, REFERENCE, save, styled
 
 PHASES = {"head": "head", "fine_tune": "fine-tuning"}
 PICTURES = {"train": 2000, "validation": 800}

@@ -22,7 +22,7 @@ import yaml
 
 from benchmarks import report
 from benchmarks.common import BENCHMARKS, project_copy, save_results, set_params
-from transfer.parallel import map_in_threads
+from transfer.core.parallel import map_in_threads
 
 SIDE = 96  # of a drawn picture, in pixels
 DRAWN_AT_A_TIME = 1024

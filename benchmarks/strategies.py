@@ -16,8 +16,8 @@ import yaml
 
 from benchmarks import report
 from benchmarks.common import BENCHMARKS, measure, project_copy, save_results
-from transfer.files import SPLIT, read_csv
-from transfer.launch import environments_here
+from transfer.core.files import SPLIT, read_csv
+from transfer.training.launch import environments_here
 
 ROUNDS = 3
 STAGES = {"train_head": "head", "fine_tune": "fine-tuning"}

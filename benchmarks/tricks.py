@@ -56,12 +56,12 @@ def forward_in_a_process(folder: Path, **environment: str) -> dict:
 
 def forward(folder: Path) -> dict:
     """Return ms a picture of the frozen base in each engine, and of the floor."""
-    from transfer.backbones import build_base
-    from transfer.engine import keras, tf
-    from transfer.features import extract_from_pixels, pooled_base
-    from transfer.folding import between, frontier
-    from transfer.model import build_classifier, unfreeze
-    from transfer.parallel import CORES
+    from transfer.core.parallel import CORES
+    from transfer.core.runtime import keras, tf
+    from transfer.models.backbones import build_base
+    from transfer.models.classifier import build_classifier, unfreeze
+    from transfer.models.features import extract_from_pixels, pooled_base
+    from transfer.models.folding import between, frontier
 
     base = build_base("MobileNetV2", 160)
     base.load_weights(folder / "models/base.weights.h5")
@@ -123,7 +123,7 @@ def openvino(folded, preprocessing):
         import openvino
     except ImportError:
         return None
-    from transfer.engine import tf
+    from transfer.core.runtime import tf
 
     function = tf.function(lambda pixels: folded(preprocessing(tf.cast(pixels, tf.float32))))
     model = openvino.convert_model(
@@ -136,10 +136,10 @@ def openvino(folded, preprocessing):
 
 def inputs(folder: Path) -> dict:
     """Return ms a picture of ways to get and to augment pixels."""
-    from transfer.augmentation import Augmentation, jitter, warp
-    from transfer.engine import keras, tf
-    from transfer.files import list_files
-    from transfer.images import read_picture
+    from transfer.core.files import list_files
+    from transfer.core.runtime import keras, tf
+    from transfer.preprocessing.decoding import decode_image
+    from transfer.training.augmentation import Augmentation, jitter, warp
 
     images = np.load(folder / "data/split/images.npy", mmap_mode="r")
     files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]
@@ -155,7 +155,7 @@ def inputs(folder: Path) -> dict:
     seconds = in_turn(
         {
             "decode and resize a JPEG": lambda: list(
-                pool.map(lambda file: read_picture(file, 160, True), files)
+                pool.map(lambda file: decode_image(file, 160, True), files)
             ),
             "read stored pixels (used)": lambda: images[rows],
             "augment, Keras' layers": lambda: augment(floats).numpy(),

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from transfer.dataset import IMAGES, MANIFEST, Split, load_split
-from transfer.errors import UserError, one_line
-from transfer.files import MODEL, SPLIT, list_files, replacing
-from transfer.images import quiet
-from transfer.metrics import scores
-from transfer.neighbours import spread_evenly
-from transfer.stage import run
+from transfer.core.console import quiet
+from transfer.core.errors import UserError, one_line
+from transfer.core.files import MODEL, SPLIT, list_files, replacing
+from transfer.core.stage import run_stage
+from transfer.data.dataset import IMAGES, MANIFEST, Split, load_split
+from transfer.evaluation.metrics import scores
+from transfer.serving.neighbours import spread_evenly
 
 EXPORTS = Path("exports")
 CALIBRATION = 200  # training pictures
@@ -31,8 +31,8 @@ def main() -> None:
         if not path.exists():
             raise UserError(f"there is no {path}; dvc pull fetches it, dvc repro makes it")
 
-    from transfer.export import open_keras  # TensorFlow takes seconds to load
-    from transfer.model import load_model, read_description
+    from transfer.models.classifier import load_model, read_description
+    from transfer.serving.export import open_keras  # TensorFlow takes seconds to load
 
     classifier, classes = load_model(MODEL), read_description(MODEL).classes
     train, test = (load_split(SPLIT, name) for name in ("train", "test"))
@@ -59,7 +59,7 @@ def write_all(
     classifier: object, folder: Path, calibration: np.ndarray, test: Split, rows: list
 ) -> None:
     """Write each format and add to `rows` what its own runtime makes of the test pictures."""
-    from transfer import export
+    from transfer.serving import export
 
     infer = export.freeze(classifier)
     saved_model = folder / "saved_model"
@@ -138,4 +138,4 @@ def check(rows: list[tuple], labels: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -5,10 +5,10 @@ Without a name, the backbone of params.yaml.
 
 import argparse
 
-from transfer.backbones import build_base
-from transfer.errors import run
-from transfer.model import count_trainable_parameters, unfreeze
-from transfer.params import load_params
+from transfer.core.errors import run_main
+from transfer.core.params import load_params
+from transfer.models.backbones import build_base
+from transfer.models.classifier import count_trainable_parameters, unfreeze
 
 IMAGE_SIZE = 224  # which any backbone takes; neither layers nor parameters depend on it
 
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -24,12 +24,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from transfer import fetch
-from transfer.archives import SUFFIXES
-from transfer.errors import UserError, one_line, printable, run
-from transfer.files import MODEL, list_files
-from transfer.images import FORMATS, quiet
-from transfer.parallel import CORES, map_in_threads
+from transfer.core.console import quiet
+from transfer.core.errors import UserError, one_line, printable, run_main
+from transfer.core.files import MODEL, list_files
+from transfer.core.parallel import CORES, map_in_threads
+from transfer.download import fetch
+from transfer.download.archives import SUFFIXES
+from transfer.preprocessing.decoding import FORMATS
 
 BATCH = 32  # pictures; each core has one
 STANDARD_INPUT = "-"
@@ -45,7 +46,7 @@ def main() -> None:
     if not sources:
         raise UserError(f"there are no pictures in {', '.join(arguments.pictures)}")
 
-    from transfer.serving import serve  # TensorFlow takes seconds to load
+    from transfer.serving.served import serve  # TensorFlow takes seconds to load
 
     served = serve(arguments.model)
 
@@ -171,4 +172,4 @@ def write_csv(predictions: Iterable[Prediction], classes: list[str]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` takes what it wants
     sys.stdout.reconfigure(errors="surrogateescape")  # names need not be UTF-8
-    run(main)
+    run_main(main)

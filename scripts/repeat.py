@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.common import project_copy
-from transfer.errors import UserError, run
+from transfer.core.errors import UserError, run_main
 
 SETTINGS = {"data_url": "sample", "head_epochs": 2, "fine_tune_epochs": 2}
 
@@ -43,4 +43,4 @@ def hashes_of_a_run() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

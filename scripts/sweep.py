@@ -24,9 +24,9 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from transfer.errors import UserError, run
-from transfer.figures import save, styled
-from transfer.files import write_csv
+from transfer.core.errors import UserError, run_main
+from transfer.core.files import write_csv
+from transfer.reporting.figures import save, styled
 
 COLUMNS = {
     "validation accuracy": ("metrics/fine_tune.json", "val_accuracy"),
@@ -287,4 +287,4 @@ def draw(table: list[dict], swept: list[str]) -> Figure:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -1,13 +1,13 @@
 """Fetch the pictures and the base's ImageNet weights, verify both."""
 
-from transfer.backbones import build_base
-from transfer.files import BASE_WEIGHTS, RAW
-from transfer.params import load_params
-from transfer.raw import RawPictures
-from transfer.sources import KNOWN_CONTENT, check_source, content_sha256, get_pictures
-from transfer.splits import label_pictures
-from transfer.stage import run
-from transfer.weights import check_base_weights, load_base_weights, save_base_weights
+from transfer.core.files import BASE_WEIGHTS, RAW
+from transfer.core.params import load_params
+from transfer.core.stage import run_stage
+from transfer.data.labels import label_images
+from transfer.data.raw import RawImages
+from transfer.download.acquire import KNOWN_CONTENT, acquire_images, check_source, content_sha256
+from transfer.download.weights import check_base_weights, load_base_weights, save_base_weights
+from transfer.models.backbones import build_base, check_layers
 
 WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on image_size
 
@@ -15,15 +15,15 @@ WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on ima
 def main() -> None:
     params = load_params()
     base = build_base(params.backbone, WEIGHTS_SIZE)
-    params.check_layers([layer.name for layer in base.layers])
+    check_layers(params, [layer.name for layer in base.layers])
     check_base_weights(params.base_weights, params.backbone)
     check_source(params.data_url)
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
-    get_pictures(params.data_url, params.data_sha256, RAW)
+    acquire_images(params.data_url, params.data_sha256, RAW)
 
-    pictures = label_pictures(RawPictures(RAW).names)
+    pictures = label_images(RawImages(RAW).names)
     classes = pictures.class_names
     print(
         f"download: {len(pictures.paths):,} pictures of {len(classes)} classes "
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

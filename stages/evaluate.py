@@ -4,8 +4,7 @@ import io
 
 import numpy as np
 
-from transfer.dataset import load_split
-from transfer.files import (
+from transfer.core.files import (
     HEAD_MODEL,
     METRICS,
     MODEL,
@@ -16,10 +15,11 @@ from transfer.files import (
     write_csv,
     write_json,
 )
-from transfer.metrics import compare, curves, scores, scores_by_class
-from transfer.model import load_model
-from transfer.prediction import predict
-from transfer.stage import run
+from transfer.core.stage import run_stage
+from transfer.data.dataset import load_split
+from transfer.evaluation.metrics import compare, curves, scores, scores_by_class
+from transfer.evaluation.prediction import predict
+from transfer.models.classifier import load_model
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the others too.
 COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
@@ -84,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -3,11 +3,12 @@
 import time
 from pathlib import Path
 
-from transfer.augmentation import augmentation_of
-from transfer.dataset import load_split
-from transfer.files import BASE_WEIGHTS, FINE_TUNE_FEATURES, HEAD_FEATURES, SPLIT, replacing
-from transfer.params import Params, layer_index, load_params
-from transfer.stage import run
+from transfer.core.files import BASE_WEIGHTS, FINE_TUNE_FEATURES, HEAD_FEATURES, SPLIT, replacing
+from transfer.core.params import Params, load_params
+from transfer.core.stage import run_stage
+from transfer.data.dataset import load_split
+from transfer.models.backbones import layer_index
+from transfer.training.augmentation import build_augmentation
 
 
 def main() -> None:
@@ -30,9 +31,9 @@ def main() -> None:
 def store(params: Params, head: Path, fine_tune: Path) -> None:
     """Write the features of all the views below both folders."""
     # TensorFlow takes seconds to load, and by default there is nothing to do.
-    from transfer.backbones import build_base
-    from transfer.features import write_features
-    from transfer.model import build_classifier, load_base
+    from transfer.models.backbones import build_base
+    from transfer.models.classifier import build_classifier, load_base
+    from transfer.training.features import write_features
 
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
@@ -42,7 +43,7 @@ def store(params: Params, head: Path, fine_tune: Path) -> None:
         build_classifier(base, params.backbone, len(train.class_names), dropout=0, seed=0),
         train,
         val,
-        augmentation_of(params),
+        build_augmentation(params),
         params.views,
         layer_index("views_at", params.views_at, [layer.name for layer in base.layers]),
         params.views_gb * 1e9,
@@ -51,4 +52,4 @@ def store(params: Params, head: Path, fine_tune: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

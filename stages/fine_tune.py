@@ -3,11 +3,7 @@
 import shutil
 import time
 
-from transfer.augmentation import Augmentation, augmentation_of
-from transfer.dataset import Split, load_split
-from transfer.engine import keras
-from transfer.features import Features, compute_features, load_features
-from transfer.files import (
+from transfer.core.files import (
     FINE_TUNE_FEATURES,
     HEAD_MODEL,
     HISTORY,
@@ -18,20 +14,25 @@ from transfer.files import (
     replacing,
     write_csv,
 )
-from transfer.launch import run
-from transfer.model import load_model, read_description, save_model, unfreeze
-from transfer.optimizers import build_optimizer
-from transfer.params import Params, layer_index, load_params
-from transfer.resume import TrainingState
-from transfer.strategy import replicas_of
-from transfer.targets import Targets, training_targets
-from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
+from transfer.core.params import Params, load_params
+from transfer.core.runtime import keras
+from transfer.data.dataset import Split, load_split
+from transfer.models.backbones import layer_index
+from transfer.models.classifier import load_model, read_description, save_model, unfreeze
+from transfer.training.augmentation import Augmentation, build_augmentation
+from transfer.training.features import Features, compute_features, load_features
+from transfer.training.launch import run_training
+from transfer.training.loop import HISTORY_COLUMNS, fit, kept_epoch, report
+from transfer.training.optimizers import build_optimizer
+from transfer.training.resume import TrainingState
+from transfer.training.strategy import build_replicas
+from transfer.training.targets import Targets, training_targets
 
 
 def main() -> None:
     started = time.monotonic()
     params = load_params()
-    replicas = replicas_of(params)
+    replicas = build_replicas(params)
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
@@ -39,7 +40,7 @@ def main() -> None:
     first = layer_index("fine_tune_at", params.fine_tune_at, names)
     unfreeze(base, first)
     head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
-    augmentation = augmentation_of(params)
+    augmentation = build_augmentation(params)
     state = TrainingState("fine_tune", params, replicas)
     history = fit(
         classifier,
@@ -106,4 +107,4 @@ def quality(row: tuple) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_training(main)

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from transfer import figures, grids, report
-from transfer.augmentation import augmentation_of
-from transfer.dataset import StoredArray, load_split
-from transfer.files import (
+from transfer.core.files import (
     HISTORY,
     HISTORY_HEAD,
     MODEL,
@@ -16,9 +13,12 @@ from transfer.files import (
     read_csv,
     replacing,
 )
-from transfer.model import load_model
-from transfer.params import load_params
-from transfer.stage import run
+from transfer.core.params import load_params
+from transfer.core.stage import run_stage
+from transfer.data.dataset import StoredArray, load_split
+from transfer.models.classifier import load_model
+from transfer.reporting import figures, grids, report
+from transfer.training.augmentation import build_augmentation
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
         "reliability": figures.reliability(test.labels, both),
         "samples": grids.sample_grid(train),
-        "augmentation": grids.augmentation_grid(train, augmentation_of(params)),
+        "augmentation": grids.augmentation_grid(train, build_augmentation(params)),
         "predictions": grids.prediction_grid(
             test, model, grids.spread(len(test.rows)), "Predictions"
         ),
@@ -70,4 +70,4 @@ def columns(rows: list[dict[str, str]]) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.dataset import (
+from transfer.core.errors import printable
+from transfer.core.files import RAW, SPLIT, replacing, write_csv
+from transfer.core.parallel import AT_A_TIME, map_in_threads
+from transfer.core.params import Params, load_params
+from transfer.core.stage import run_stage
+from transfer.data.dataset import (
     IMAGES,
     MANIFEST,
     MANIFEST_COLUMNS,
@@ -16,25 +21,11 @@ from transfer.dataset import (
     REJECTED,
     StoredArray,
 )
-from transfer.duplicates import near_duplicates, perceptual_hashes
-from transfer.errors import printable
-from transfer.files import RAW, SPLIT, replacing, write_csv
-from transfer.images import write_images
-from transfer.parallel import AT_A_TIME, map_in_threads
-from transfer.params import Params, load_params
-from transfer.raw import RawPictures, sha256_of
-from transfer.splits import (
-    SPLITS,
-    UNREADABLE,
-    Pictures,
-    Rejected,
-    assign_splits,
-    check_rejected,
-    drop_duplicates,
-    label_pictures,
-    summary,
-)
-from transfer.stage import run
+from transfer.data.labels import SPLITS, UNREADABLE, ImageTable, Rejected, label_images, summary
+from transfer.data.raw import RawImages, sha256_of
+from transfer.preprocessing.decoding import decode_images
+from transfer.preprocessing.duplicates import near_duplicates, perceptual_hashes
+from transfer.preprocessing.splits import assign_splits, check_rejected, drop_duplicates
 
 # Beside the folder, which is there only after a success, and moved into it then.
 REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
@@ -58,7 +49,9 @@ def main() -> None:
     report(splits, rejected, pairs)
 
 
-def decode(target: Path, params: Params) -> tuple[Pictures, np.ndarray, np.ndarray, list[Rejected]]:
+def decode(
+    target: Path, params: Params
+) -> tuple[ImageTable, np.ndarray, np.ndarray, list[Rejected]]:
     """Decode the pictures in data/raw into the array `target`, but for those rejected.
 
     Returns:
@@ -68,11 +61,11 @@ def decode(target: Path, params: Params) -> tuple[Pictures, np.ndarray, np.ndarr
     Raises:
         UserError: Too many were; REJECTED_SO_FAR names them.
     """
-    raw = RawPictures(RAW)
-    pictures = label_pictures(raw.names)
+    raw = RawImages(RAW)
+    pictures = label_images(raw.names)
     hashes = hash_contents(raw, pictures.paths)
     kept, rejected = drop_duplicates(pictures, hashes)
-    sizes, reasons = write_images(
+    sizes, reasons = decode_images(
         target,
         [pictures.paths[i] for i in kept],
         params.image_size,
@@ -89,7 +82,7 @@ def decode(target: Path, params: Params) -> tuple[Pictures, np.ndarray, np.ndarr
     return pictures.at(decoded), hashes[decoded], sizes, rejected
 
 
-def hash_contents(raw: RawPictures, paths: Sequence[str]) -> np.ndarray:
+def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:
     """Return the SHA-256 of each picture, 32 bytes [N]; of one that can't be read its path's, as it
     is like no other."""
 
@@ -103,7 +96,7 @@ def hash_contents(raw: RawPictures, paths: Sequence[str]) -> np.ndarray:
 
 
 def manifest(
-    pictures: Pictures, splits: np.ndarray, hashes: np.ndarray, sizes: np.ndarray
+    pictures: ImageTable, splits: np.ndarray, hashes: np.ndarray, sizes: np.ndarray
 ) -> Iterator[tuple]:
     """Yield a row of MANIFEST_COLUMNS a picture."""
     contents = hashes.view(np.uint8).reshape(len(hashes), -1)
@@ -130,4 +123,4 @@ def report(splits: np.ndarray, rejected: Sequence[Rejected], pairs: Sequence[tup
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

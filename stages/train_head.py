@@ -2,12 +2,7 @@
 
 import time
 
-from transfer.augmentation import augmentation_of
-from transfer.backbones import build_base
-from transfer.dataset import load_split
-from transfer.engine import keras
-from transfer.features import compute_features, load_features
-from transfer.files import (
+from transfer.core.files import (
     BASE_WEIGHTS,
     HEAD_FEATURES,
     HEAD_MODEL,
@@ -15,27 +10,32 @@ from transfer.files import (
     SPLIT,
     write_csv,
 )
-from transfer.launch import run
-from transfer.model import Description, build_classifier, load_base, save_model
-from transfer.optimizers import build_optimizer
-from transfer.params import load_params
-from transfer.resume import TrainingState
-from transfer.strategy import replicas_of
-from transfer.targets import Targets, training_targets
-from transfer.training import HISTORY_COLUMNS, fit, kept_epoch, report
+from transfer.core.params import load_params
+from transfer.core.runtime import keras
+from transfer.data.dataset import load_split
+from transfer.models.backbones import build_base, check_layers
+from transfer.models.classifier import Description, build_classifier, load_base, save_model
+from transfer.training.augmentation import build_augmentation
+from transfer.training.features import compute_features, load_features
+from transfer.training.launch import run_training
+from transfer.training.loop import HISTORY_COLUMNS, fit, kept_epoch, report
+from transfer.training.optimizers import build_optimizer
+from transfer.training.resume import TrainingState
+from transfer.training.strategy import build_replicas
+from transfer.training.targets import Targets, training_targets
 
 
 def main() -> None:
     started = time.monotonic()
     params = load_params()
-    replicas = replicas_of(params)
+    replicas = build_replicas(params)
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
-    params.check_layers([layer.name for layer in base.layers])  # not after hours of training
+    check_layers(params, [layer.name for layer in base.layers])  # not after hours of training
     load_base(base, BASE_WEIGHTS)
     classes = len(train.class_names)
     classifier = build_classifier(base, params.backbone, classes, params.dropout, params.seed)
-    augmentation = augmentation_of(params)
+    augmentation = build_augmentation(params)
     if params.views:
         features = load_features(
             classifier, train, val, HEAD_FEATURES, len(base.layers), params.precision
@@ -70,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_training(main)

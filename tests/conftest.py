@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-import transfer.engine  # noqa: F401  (first of all: it sets up the TensorFlow that Keras loads)
-from transfer.sample import draw_sample
+import transfer.core.runtime  # noqa: F401  (first of all: it sets up the TensorFlow that Keras loads)
+from transfer.download.sample import draw_sample
 
 PROJECT = Path(__file__).parent.parent
 ARCHIVE = "cats_and_dogs_filtered.zip"

@@ -1,0 +1,68 @@
+import errno
+
+import pytest
+
+from transfer.core.errors import UserError, printable, run_main, shown
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("what to do"), "error: what to do"),
+        (
+            OSError(errno.ENOSPC, "No space left", "a.npy"),
+            "error: No space left: a.npy; make room and run it again",
+        ),
+        (OSError(errno.EACCES, "Denied", "a.npy"), "error: Denied: a.npy"),
+        (OSError("odd\n, as HDF5's"), "error: odd , as HDF5's"),
+        (KeyboardInterrupt(), "interrupted; the same command goes on from here"),
+    ],
+)
+def test_errors_for_people_are_one_line(error, line):
+    with pytest.raises(SystemExit) as caught:
+        run_main(failing(error))
+    assert caught.value.code == line  # what Python prints to stderr, with exit code 1
+
+
+def test_mistakes_of_the_code_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_main(failing(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('it\'s a "猫" \\', 'it\'s a "猫" \\'),
+        ("a\nb\r\tc\x1b[0m\u2028\0", r"a\nb\r\tc\x1b[0m\u2028\x00"),
+        ("not UTF-8: \udcff", r"not UTF-8: \udcff"),
+    ],
+)
+def test_printable(text, expected):
+    assert printable(text) == printable(printable(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a\nb", "'a\\nb'"),
+        ("x" * 150, repr("x" * 150)),
+        (1e-6, "1e-06"),
+        (None, "None"),
+        ([1, [2, [3]]], "[1, [2, [...]]]"),
+    ],
+)
+def test_values_are_shown_on_a_line(value, expected):
+    assert shown(value) == expected
+
+
+@pytest.mark.parametrize("value", ["x" * 10**6, list(range(10**6)), 10**4000, {"a": "y" * 10**6}])
+def test_large_values_are_cut(value):
+    assert len(shown(value)) < 300
+    assert "..." in shown(value)

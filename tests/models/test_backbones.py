@@ -1,0 +1,64 @@
+import inspect
+
+import numpy as np
+import pytest
+from test_weights import write_keras_2
+
+from transfer.core.errors import UserError
+from transfer.core.runtime import keras
+from transfer.download import fetch
+from transfer.download.weights import load_base_weights, tensors_sha256
+from transfer.models.backbones import BACKBONES, build_base, build_preprocessing
+from transfer.models.classifier import Description, build_classifier, load_model, save_model
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+
+
+def test_there_are_all_of_keras_families():
+    assert len(BACKBONES) > 35
+    for name in ("MobileNetV3Large", "EfficientNetV2B0", "ConvNeXtTiny", "ResNet50", "VGG16"):
+        assert name in BACKBONES
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_preprocessing_is_the_backbones_own(backbone):
+    module = inspect.getmodule(getattr(keras.applications, backbone))
+    expected = module.preprocess_input(PIXELS.astype(np.float32))
+    np.testing.assert_allclose(build_preprocessing(backbone)(PIXELS), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["MobileNetV3Small", "ConvNeXtTiny", "ResNet50"])
+def test_classifiers_on_other_backbones_are_saved_and_loaded(tmp_path, backbone):
+    classifier = build_classifier(build_base(backbone, 32), backbone, 3, dropout=0.2, seed=0)
+    save_model(classifier, tmp_path / "model.keras", Description(list("abc"), True))
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(PIXELS), classifier(PIXELS))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ("MobilNetV2", "expected one of ConvNeXtBase, .*'MobilNetV2' .did you mean MobileNetV2"),
+        ("InceptionV3", "image_size: InceptionV3: Input size must be at least 75x75"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(backbone, message):
+    with pytest.raises(UserError, match=message):
+        build_base(backbone, 32)
+
+
+def test_keras_weights_come_from_the_mirror(tmp_path, monkeypatch):
+    monkeypatch.setenv(fetch.MIRROR, str(tmp_path))
+    published = keras.applications.MobileNet(include_top=False, weights=None)
+    write_keras_2(published, tmp_path / "mobilenet_1_0_224_tf_no_top.h5")
+    base = build_base("MobileNet", 224)
+    load_base_weights(base, "imagenet", "MobileNet")
+    assert tensors_sha256(base) == tensors_sha256(published)
+
+
+def test_keras_weights_with_another_hash_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(fetch.MIRROR, str(tmp_path))
+    name = "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
+    (tmp_path / name).write_bytes(b"not these")
+    with pytest.raises(UserError, match=f"{name} is damaged or not the file.*expected MD5"):
+        load_base_weights(build_base("MobileNetV3Small", 224), "imagenet", "MobileNetV3Small")

@@ -1,0 +1,111 @@
+"""Folded and cut models compute what Keras' own do: logits and gradients."""
+
+import keras
+import numpy as np
+import pytest
+
+from transfer.core.runtime import tf
+from transfer.models.backbones import build_base
+from transfer.models.classifier import unfreeze
+from transfer.models.folding import Folded, between, fold, frontier
+
+PIXELS = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+
+
+def randomize(model):
+    """Give every weight, also BatchNormalization's, a value that a mistake would show in."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        for weight in layer.weights:
+            if weight.ndim == 1:
+                spread = rng.uniform(0.5, 1.5, weight.shape)
+                positive = weight.path.endswith(("gamma", "variance"))
+                weight.assign(spread if positive else spread - 1)
+    return model
+
+
+def reference(model):
+    """Return features, and the gradient of their squares' mean for each variable by its path."""
+    model.trainable = True
+    with tf.GradientTape() as tape:
+        features = model(PIXELS, training=False)
+        loss = tf.reduce_mean(features**2)
+    variables = model.trainable_variables
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    return features, {v.path: g for v, g in zip(variables, gradients, strict=True)}
+
+
+def check(model, folded, features, gradients):
+    """Compare with the reference: features to 1e-4, gradients to 1e-3, both relative."""
+    start = frontier(folded)
+    frozen, live = between(folded.inputs, start), between(start, folded.outputs)
+    variables = live.trainable_variables
+    with tf.GradientTape() as tape:
+        result = live(keras.tree.flatten(frozen([PIXELS], training=False)), training=False)
+        loss = tf.reduce_mean(result**2)
+    assert not frozen.trainable_variables
+    assert {v.path for v in variables} == {v.path for v in model.trainable_variables}
+    assert error(result, features) < 1e-4
+    found = tape.gradient(loss, [v.value for v in variables])
+    for variable, gradient in zip(variables, found, strict=True):
+        assert error(gradient, gradients[variable.path]) < 1e-3, variable.path
+
+
+def error(found, expected):
+    return float(tf.reduce_max(tf.abs(found - expected)) / tf.reduce_max(tf.abs(expected)))
+
+
+def test_every_place_to_cut_mobilenet_v2():
+    model = randomize(build_base("MobileNetV2", 32))
+    folded, (features, gradients) = fold(model), reference(model)
+    assert sum(isinstance(layer, Folded) for layer in folded.layers) == 52
+    for index in range(len(model.layers) + 1):
+        unfreeze(model, index)
+        check(model, folded, features, gradients)
+
+
+@pytest.mark.parametrize(
+    "backbone", ["ResNet50", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"]
+)
+def test_other_backbones(backbone):
+    model = randomize(build_base(backbone, 32))
+    folded, (features, gradients) = fold(model), reference(model)
+    for index in (0, len(model.layers) // 2, len(model.layers) - 10, len(model.layers)):
+        unfreeze(model, index)
+        check(model, folded, features, gradients)
+
+
+def test_a_convolution_that_others_read_too_is_not_folded():
+    inputs = keras.Input((8, 8, 3))
+    read_twice = keras.layers.Conv2D(4, 3)(inputs)
+    normalized = keras.layers.BatchNormalization()(read_twice)
+    model = randomize(keras.Model(inputs, keras.layers.Add()([read_twice, normalized])))
+    pixels = PIXELS[:, :8, :8]
+    np.testing.assert_allclose(
+        fold(model)(pixels, training=False), model(pixels, training=False), atol=1e-5
+    )
+
+
+def test_the_frontier_may_be_several_tensors():
+    model = build_base("MobileNetV2", 32)
+    unfreeze(model, [layer.name for layer in model.layers].index("block_11_project"))
+    start = frontier(fold(model))
+    assert [tuple(tensor.shape[1:]) for tensor in start] == [(2, 2, 576), (2, 2, 96)]
+
+
+def test_a_frontier_at_the_first_layer_is_the_input():
+    folded = fold(build_base("MobileNetV2", 32))
+    names = [layer.name for layer in folded.layers]
+    folded.trainable = False
+    assert frontier(folded, live=names) == folded.inputs
+
+
+def test_half_the_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
+    model = randomize(build_base("MobileNetV2", 32))
+    half = fold(model, "mixed_bfloat16")
+    found, expected = half(PIXELS, training=False), model(PIXELS, training=False)
+    assert found.dtype == "bfloat16"
+    assert error(tf.cast(found, tf.float32), expected) < 0.05
+    assert {variable.dtype for variable in half.variables} == {"float32"}
+    assert {id(v) for v in half.variables} == {id(v) for v in model.variables}

@@ -1,0 +1,116 @@
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from transfer.core.files import MODEL, MODEL_CARD, PLOTS, PROBABILITIES, SPLIT, read_csv, sha256
+from transfer.core.params import load_params
+from transfer.data.dataset import load_split
+from transfer.models.classifier import load_model
+from transfer.reporting import report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+HOSTILE = "<script>alert(1)</script>|*x*"
+REPORT = PLOTS / "report.html"
+
+
+@pytest.fixture(scope="module")
+def folder(repository):
+    return repository.folder
+
+
+@pytest.fixture
+def facts(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    test, (_, model) = load_split(SPLIT, "test"), np.load(PROBABILITIES)
+    photos = {
+        "samples": report.samples(test, np.arange(3)),
+        "explained": report.explained(load_model(MODEL), test, model, np.arange(3)),
+    }
+    return report.gather(load_params().model_dump()) | photos
+
+
+def render(facts, folder):
+    """Write report and card as the stage does; return their text."""
+    for figure in PLOTS.glob("*.png"):
+        shutil.copy(figure, folder)
+    report.write_report(folder / "report.html", facts)
+    report.write_card(folder / "card.md", facts)
+    return (folder / "report.html").read_text(), (folder / "card.md").read_text()
+
+
+def test_report_and_card_say_what_the_metrics_are(folder):
+    html, card = ((folder / path).read_text() for path in (REPORT, MODEL_CARD))
+    metrics = json.loads((folder / "metrics/evaluate.json").read_text())
+    loss = {row["score"]: row for row in read_csv(folder / "metrics/scores.csv")}["loss"]
+    pictures = len(read_csv(folder / SPLIT / "manifest.csv"))
+    for text in (html, card):
+        for name in ("accuracy", "accuracy_low", "accuracy_high", "head_accuracy"):
+            assert f"{100 * metrics[name]:.1f}\u00a0%" in text, name
+        for value in (loss["head"], loss["fine-tuned"]):
+            assert f"{float(value):.4f}" in text
+        assert sha256(folder / MODEL) in text
+        assert f"{pictures} pictures" in text
+        for name in load_params(folder / "params.yaml").model_dump():
+            assert name in text
+    assert "broken.jpg" in html  # which was rejected
+
+
+def test_stage_writes_the_same_bytes_again(folder):
+    before = [sha256(folder / path) for path in (REPORT, MODEL_CARD)]
+    subprocess.run(
+        [sys.executable, "-m", "stages.plot"], cwd=folder, check=True, capture_output=True
+    )
+    assert [sha256(folder / path) for path in (REPORT, MODEL_CARD)] == before
+
+
+def test_names_are_text(facts, tmp_path):
+    hostile = copy.deepcopy(facts)
+    for row in (*hostile["classes"], *hostile["explained"]):
+        row |= {key: HOSTILE for key in ("class", "path", "label", "prediction") if key in row}
+    html, card = render(hostile, tmp_path)
+    assert "<script" not in html and "&lt;script&gt;alert(1)" in html
+    assert HOSTILE not in card and r"\<script\>alert(1)\</script\>\|\*x\*" in card
+
+
+def test_without_mistakes_it_shows_those_it_is_least_sure_of(facts, tmp_path):
+    html, _ = render(facts | {"mistakes": 0, "confused": []}, tmp_path)
+    assert "Worst mistakes" not in html
+    assert re.search("least sure", html, re.IGNORECASE)
+
+
+def test_card_names_the_augmentation_that_was_at_work(facts, tmp_path):
+    facts["params"] |= {"flip": "none", "rotation": 0.1, "random_crop": 0.25, "mixup": 0.2}
+    _, card = render(facts, tmp_path)
+    assert (
+        "Augmentation: flip none, rotation up to 0.1 of a full turn, up to 0.25 of the side cut "
+        "off, mixup with alpha 0.2.\n" in card
+    )
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium; apt-get install chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_one_file_is_all_that_a_browser_needs(folder, tmp_path, width):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    alone = shutil.copy(folder / REPORT, tmp_path)
+    asked, said = [], []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(f"file://{alone}")
+        images = page.locator("img").all()
+        assert len(images) > 8
+        for image in images:
+            assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        browser.close()
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"} and said == []

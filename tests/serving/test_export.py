@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_training import fit_on, make_split
+
+from scripts import export as script
+from transfer.core.errors import UserError
+from transfer.core.runtime import keras
+from transfer.models.classifier import build_classifier
+from transfer.serving import export
+from transfer.training.augmentation import Augmentation
+from transfer.training.features import compute_features
+
+
+@pytest.fixture(params=[2, 3], scope="module")
+def trained(request):
+    """Return a small classifier that tells some pictures apart, and their split."""
+    split = make_split(24, request.param)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(16, 3, strides=2, use_bias=False)(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.0)(x)
+    x = keras.layers.DepthwiseConv2D(3)(keras.layers.ReLU(6)(x))
+    x = keras.layers.Conv2D(16, 3, groups=16, activation="gelu")(x)
+    base = keras.Model(inputs, x, name="base")
+    base(split.images[split.rows] / np.float32(127.5) - 1, training=True)
+    classifier = build_classifier(base, "MobileNetV2", request.param, 0.0, seed=0)
+    features = compute_features(classifier, split, split, Augmentation(0), "float32")
+    fit_on(features, classifier, split, epochs=30, optimizer=keras.optimizers.Adam(0.1))
+    return classifier, split
+
+
+# TensorFlow's converter uses its own interpreter, which it says will go.
+@pytest.mark.filterwarnings("ignore:[\\s\\S]*tf.lite.Interpreter is deprecated:UserWarning")
+def test_each_format_says_what_keras_says(trained, tmp_path):
+    classifier, split = trained
+    pictures = split.images[split.rows]
+    expected = export.open_keras(classifier)(pictures)
+    assert (expected.argmax(axis=1) == split.labels).all()
+    infer = export.freeze(classifier)
+    export.write_saved_model(infer, tmp_path / "saved_model")
+    export.write_litert(tmp_path / "saved_model", tmp_path / "model.tflite")
+    export.write_litert(tmp_path / "saved_model", tmp_path / "int8.tflite", pictures)
+    export.write_onnx(infer, tmp_path / "model.onnx")
+    opened = {
+        "saved_model": export.open_saved_model(tmp_path / "saved_model"),
+        "model.onnx": export.open_onnx(tmp_path / "model.onnx"),
+    }
+    for predict in opened.values():
+        np.testing.assert_allclose(predict(pictures), expected, atol=1e-5)
+    one_by_one = {
+        name: np.concatenate([export.open_litert(tmp_path / name)(p[None]) for p in pictures])
+        for name in ("model.tflite", "int8.tflite")
+    }
+    np.testing.assert_allclose(one_by_one["model.tflite"], expected, atol=1e-5)
+    np.testing.assert_allclose(one_by_one["int8.tflite"], expected, atol=0.02)
+
+
+LABELS = np.array([0, 1] * 5)
+KERAS = np.where(LABELS[:, None] == [0, 1], 0.8, 0.2)
+KERAS[0] = 0.4, 0.6  # a mistake
+
+
+def check(**changed):
+    """Check formats of which some give other probabilities."""
+    formats = {script.KERAS: KERAS, "model.onnx": KERAS, script.INT8: KERAS} | changed
+    script.check([(name, probabilities, 1, 1) for name, probabilities in formats.items()], LABELS)
+
+
+def test_what_differs_is_refused():
+    check()
+    check(**{"model.onnx": KERAS + 0.0009, script.INT8: KERAS + 0.05})
+    for wrong in (KERAS + 0.0011, KERAS * np.nan, KERAS[:, :1]):
+        with pytest.raises(UserError, match="model.onnx: a probability differs from Keras' by"):
+            check(**{"model.onnx": wrong})
+    with pytest.raises(UserError, match=r"int8.tflite: accuracy 0.1000, expected at least 0.59"):
+        check(**{script.INT8: KERAS[:, ::-1]})
+
+
+def run(folder):
+    command = [sys.executable, "-m", "scripts.export"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_command_writes_all_and_keeps_the_old_where_it_cannot(repository):
+    done = run(repository.folder)
+    assert done.returncode == 0, done.stderr
+    exports = repository.folder / "exports"
+    names = {"labels.txt", "table.md", "saved_model", "model.tflite", script.INT8, "model.onnx"}
+    assert {path.name for path in exports.iterdir()} == names
+    assert (exports / script.INT8).stat().st_size < 0.45 * (exports / "model.tflite").stat().st_size
+    assert (exports / "labels.txt").read_text() == "cats\ndogs\n"
+    table = (exports / "table.md").read_text()
+    assert [row.split(" | ")[0] for row in table.splitlines()[2:]] == [
+        f"| {name}" for name in (script.KERAS, "saved_model", "model.tflite", script.INT8)
+    ] + ["| model.onnx"]
+    assert table in done.stdout and "Traceback" not in done.stderr
+
+    model = repository.folder / "models/model.keras"
+    model.rename(model.with_suffix(".away"))
+    done = run(repository.folder)
+    model.with_suffix(".away").rename(model)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: there is no models/model.keras; dvc pull fetches it, dvc repro makes it\n",
+    )
+    assert (exports / "table.md").read_text() == table

@@ -1,0 +1,112 @@
+"""Replicas that share out each batch come to what one device comes to."""
+
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from several import PARAMS, train
+
+from transfer.core.errors import UserError
+from transfer.training.launch import environments_here
+from transfer.training.strategy import Replicas, build_replicas
+
+CPUS = {"TRANSFER_CPU_REPLICAS": "2"}
+
+
+def start(out, **environment):
+    path = os.pathsep.join((str(PROJECT), str(PROJECT / "tests")))
+    return subprocess.Popen(
+        [sys.executable, PROJECT / "tests/several.py", out],
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@lru_cache
+def on_one_device():
+    return train()
+
+
+def result(out, name):
+    """Return history and weights that several.py left."""
+    with np.load(f"{out}-{name}.npz") as saved:
+        return saved["arr_0"], [saved[f"arr_{i}"] for i in range(1, len(saved.files))]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Train in two processes, then on two devices; return where the results are."""
+    folder, environments = tmp_path_factory.mktemp("several"), environments_here(2)
+    outs = [str(folder / name) for name in ("first", "second", "mirrored")]
+    for group in ([(outs[0], environments[0]), (outs[1], environments[1])], [(outs[2], CPUS)]):
+        for process in [start(out, **environment) for out, environment in group]:
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+    return outs
+
+
+@pytest.mark.parametrize("name", ["plain", "random"])
+def test_weights_are_the_same_to_the_bit_in_both_processes(results, name):
+    first, second, _ = results
+    for one, other in zip(result(first, name)[1], result(second, name)[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_two_replicas_come_to_what_one_device_does(results, index):
+    history, weights = result(results[index], "plain")
+    expected_history, expected = on_one_device()
+    np.testing.assert_allclose(history, expected_history, rtol=5e-6)
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+
+
+def test_dropout_differs_and_all_else_works_with_it(results):
+    (history, weights), (mirrored, _) = (result(results[i], "random") for i in (0, 2))
+    assert np.isfinite(history).all() and len(history) >= 2
+    assert not np.allclose(history[:, 1:], mirrored[:, 1:], atol=1e-4)
+    plain = result(results[0], "plain")[1]
+    assert any(not np.allclose(*pair, atol=1e-4) for pair in zip(weights, plain, strict=True))
+
+
+@pytest.mark.parametrize(("workers", "local"), [(1, 2), (2, 1), (3, 1), (2, 2)])
+def test_every_picture_of_a_batch_counts_once(workers, local):
+    strategy = SimpleNamespace(num_replicas_in_sync=workers * local)
+    for pictures in range(1, 10):
+        shares = [Replicas(strategy, w, workers).share(pictures) for w in range(workers)]
+        counts = np.zeros(pictures)
+        for places, weights in shares:
+            assert len(places) == -(-pictures // (workers * local)) * local
+            np.add.at(counts, places, weights)
+        np.testing.assert_allclose(counts, 1 / pictures, rtol=1e-6)
+
+
+def ask(strategy):
+    return build_replicas(PARAMS.model_copy(update={"strategy": strategy}))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "config", "message"),
+    [
+        ("mirrored", "", "mirrored needs several GPUs; received one device"),
+        ("multi_worker", "", "multi_worker needs processes that know of each other: set launcher"),
+        ("one", environments_here(2)[1]["TF_CONFIG"], "one is for one process; expected auto or"),
+        ("auto", "{", "TF_CONFIG: expected such as .*; received '{'"),
+        ("auto", '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}', "TF_CONFIG"),
+    ],
+)
+def test_what_is_not_here_is_refused_before_work(monkeypatch, strategy, config, message):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UserError, match=message):
+        ask(strategy)
+
+
+def test_one_device_has_no_replicas():
+    assert ask("auto") is None and ask("one") is None

@@ -1,0 +1,1 @@
+"""Where images and pretrained weights come from."""

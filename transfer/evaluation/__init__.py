@@ -1,0 +1,1 @@
+"""What the trained model predicts, and how good that is."""

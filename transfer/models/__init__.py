@@ -1,0 +1,1 @@
+"""The classifier: its backbone, its head, and how its frozen layers run."""

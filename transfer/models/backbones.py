@@ -1,0 +1,95 @@
+"""The bases of keras.applications, each with its own preprocessing."""
+
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+
+from transfer.core.errors import UserError, did_you_mean, one_line, shown
+from transfer.core.params import Params
+from transfer.core.runtime import keras
+
+BACKBONES = tuple(name for name in dir(keras.applications) if name[0].isupper())
+CHANNELS = 3
+
+
+def check_backbone(backbone: str) -> None:
+    """Raise a UserError if keras.applications has no such backbone."""
+    if backbone not in BACKBONES:
+        raise UserError(
+            f"backbone: expected one of {', '.join(BACKBONES)}; received {backbone!r}"
+            f"{did_you_mean(backbone, BACKBONES)}"
+        )
+
+
+def build_base(backbone: str, image_size: int) -> keras.Model:
+    """Build a backbone without its top and without weights.
+
+    MobileNetV2, which is the tutorial's, has 154 layers and 2,257,984 parameters.
+
+    Raises:
+        UserError: There is no such backbone, or the pictures are too small for it.
+    """
+    check_backbone(backbone)
+    try:
+        base = getattr(keras.applications, backbone)(
+            input_shape=(image_size, image_size, CHANNELS), include_top=False, weights=None
+        )
+    except ValueError as error:
+        raise UserError(f"image_size: {backbone}: {one_line(error)}") from None
+    base.name = "base"  # some look up their blocks by the name that they are given
+    return base
+
+
+def build_preprocessing(backbone: str) -> keras.layers.Layer:
+    """Build a layer that does what the backbone's `preprocess_input` does to pixels.
+
+    That is an affine map of the channels, for any of them, and so it can be read off the pixels
+    black, red, green and blue. A Keras layer, not a Lambda, whose code no one should have to trust.
+    """
+    module = inspect.getmodule(getattr(keras.applications, backbone))
+    black, *pure = module.preprocess_input(np.vstack([np.zeros(CHANNELS), 255 * np.eye(CHANNELS)]))
+    matrix = (np.array(pure) - black) / 255
+    scale = np.diag(matrix)
+    if np.array_equal(matrix, np.diag(scale)):
+        scale, offset = (v[0] if len(set(v)) == 1 else v for v in (scale.tolist(), black.tolist()))
+        return keras.layers.Rescaling(scale, offset=offset, name="preprocessing")
+    dense = keras.layers.Dense(CHANNELS, trainable=False)  # that which swaps red and blue
+    layer = keras.Sequential(
+        [keras.Input((None, None, CHANNELS), dtype="uint8"), keras.layers.Rescaling(1.0), dense],
+        name="preprocessing",
+    )
+    dense.set_weights([matrix, black])
+    return layer
+
+
+def check_layers(params: Params, layer_names: Sequence[str]) -> None:
+    """Check the parameters that name layers of the base, views_at where there are views.
+
+    Raises:
+        UserError: Not one of its indices or names.
+    """
+    layer_index("fine_tune_at", params.fine_tune_at, layer_names)
+    if params.views:
+        layer_index("views_at", params.views_at, layer_names)
+
+
+def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) -> int:
+    """Return the index of the layer that the value of a parameter means, an index or a name.
+
+    Raises:
+        UserError: Out of range, or no layer of that name.
+    """
+    if isinstance(value, str):
+        if value in layer_names:
+            return layer_names.index(value)
+        raise UserError(
+            f"{parameter}: the base has no layer of that name{did_you_mean(value, layer_names)}; "
+            f"give a name or an index from 0 to {len(layer_names) - 1}; received {shown(value)}"
+        )
+    if value >= len(layer_names):
+        raise UserError(
+            f"{parameter}: the base has {len(layer_names)} layers, so the index must be from "
+            f"0 to {len(layer_names) - 1}; received {shown(value)}"
+        )
+    return value

@@ -1,0 +1,1 @@
+"""Decode the images, find duplicates and assign splits."""

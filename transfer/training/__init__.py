@@ -1,0 +1,1 @@
+"""Train the head and fine-tune the base."""
