@@ -2,6 +2,7 @@
 
 from transfer.core.files import BASE_WEIGHTS, RAW
 from transfer.core.params import load_params
+from transfer.core.processes import read_launch
 from transfer.core.stage import run_stage
 from transfer.data.labels import label_images
 from transfer.data.raw import RawImages
@@ -14,6 +15,7 @@ WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on ima
 
 def main() -> None:
     params = load_params()
+    read_launch()  # refuse a mistake for train_head here, before any work
     base = build_base(params.backbone, WEIGHTS_SIZE)
     check_layers(params, [layer.name for layer in base.layers])
     check_base_weights(params.base_weights, params.backbone)

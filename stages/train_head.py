@@ -2,71 +2,66 @@
 
 import time
 
-from transfer.core.files import (
-    BASE_WEIGHTS,
-    HEAD_FEATURES,
-    HEAD_MODEL,
-    HISTORY_HEAD,
-    SPLIT,
-    write_csv,
-)
-from transfer.core.params import load_params
+from transfer.core.files import BASE_WEIGHTS, HEAD_MODEL, HISTORY_HEAD, SPLIT, write_csv
+from transfer.core.params import Params, load_params
+from transfer.core.processes import read_launch
 from transfer.core.runtime import keras
-from transfer.data.dataset import load_split
+from transfer.data.dataset import Split, load_split
 from transfer.models.backbones import build_base, check_layers
 from transfer.models.classifier import Description, build_classifier, load_base, save_model
 from transfer.training.augmentation import build_augmentation
-from transfer.training.features import compute_features, load_features
+from transfer.training.features import Features, compute_features
 from transfer.training.launch import run_training
-from transfer.training.loop import HISTORY_COLUMNS, fit, kept_epoch, report
-from transfer.training.optimizers import build_optimizer
+from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
+from transfer.training.phase import Phase, report, train_phase
 from transfer.training.resume import TrainingState
 from transfer.training.strategy import build_replicas
-from transfer.training.targets import Targets, training_targets
+from transfer.training.targets import build_targets
+from transfer.training.views import stored_features
 
 
 def main() -> None:
     started = time.monotonic()
     params = load_params()
-    replicas = build_replicas(params)
+    replicas = build_replicas(read_launch())
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
     check_layers(params, [layer.name for layer in base.layers])  # not after hours of training
     load_base(base, BASE_WEIGHTS)
-    classes = len(train.class_names)
-    classifier = build_classifier(base, params.backbone, classes, params.dropout, params.seed)
-    augmentation = build_augmentation(params)
-    if params.views:
-        features = load_features(
-            classifier, train, val, HEAD_FEATURES, len(base.layers), params.precision
-        )
-    else:
-        features = compute_features(classifier, train, val, augmentation, params.precision)
-    state = TrainingState("train_head", params, replicas)
-    history = fit(
-        classifier,
-        build_optimizer(
-            keras.optimizers.Adam,
-            params.head_learning_rate,
-            params.head_epochs,
-            len(train.labels),
-            params,
-        ),
-        features,
-        (training_targets(train, augmentation, params), Targets(val)),
-        params.batch_size,
-        params.seed,
-        params.head_epochs,
-        patience=params.early_stopping,
-        state=state,
-        replicas=replicas,
+    classifier = build_classifier(
+        base, params.backbone, len(train.class_names), params.dropout, params.seed
     )
+    phase = Phase(
+        "train_head", keras.optimizers.Adam, params.head_learning_rate, params.head_epochs
+    )
+    state = TrainingState(phase.name, params, replicas)
+    features = head_features(classifier, train, val, params)
+    history = train_phase(
+        phase, classifier, features, build_targets(train, val, params), params, state
+    )
+
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
     kept = kept_epoch(history, params.early_stopping)
-    report("train_head", classifier, len(history), kept, started)
+    report(phase, classifier, len(history), kept, started)
     state.remove()
+
+
+def head_features(classifier: keras.Model, train: Split, val: Split, params: Params) -> Features:
+    """Return the features of the whole base: stored ones if there are views, else computed."""
+    augmentation = build_augmentation(params)
+    if not params.views:
+        return compute_features(classifier, train, val, augmentation, params.precision)
+    return stored_features(
+        classifier,
+        (train, val),
+        augmentation,
+        params.views,
+        len(classifier.get_layer("base").layers),
+        params.views_gb * 1e9,
+        params.precision,
+    )
 
 
 if __name__ == "__main__":

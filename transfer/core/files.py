@@ -14,8 +14,6 @@ import platformdirs
 
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
-HEAD_FEATURES = Path("data/head_features")
-FINE_TUNE_FEATURES = Path("data/fine_tune_features")
 PROBABILITIES = Path("data/probabilities.npy")
 BASE_WEIGHTS = Path("models/base.weights.h5")
 HEAD_MODEL = Path("models/head.keras")

@@ -1,4 +1,4 @@
-"""The parameters: read once from params.yaml, checked as a whole before any work."""
+"""The parameters: read once from params.yaml, and checked as a whole before any work."""
 
 import re
 from collections import defaultdict
@@ -20,6 +20,13 @@ from transfer.core.errors import UserError, did_you_mean, shown
 from transfer.core.files import is_plain
 
 MAX_BYTES = 100_000  # 40 times what params.yaml takes; the parser needs seconds a megabyte
+# Names of earlier versions, and what takes their place.
+RENAMED = {
+    "random_crop": "is called random_resized_crop now",
+    "launcher": "is no parameter any more: set the environment variable TRANSFER_LAUNCHER",
+    "workers": "is no parameter any more: set the environment variable TRANSFER_WORKERS",
+    "strategy": "is no parameter any more: set the environment variable TRANSFER_STRATEGY",
+}
 
 
 def _without_control_characters(value: str) -> str:
@@ -29,60 +36,151 @@ def _without_control_characters(value: str) -> str:
 
 
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 # Names in the query of a signed URL or of one with a key: X-Amz-Signature, sig, access_token, …
 SECRET = re.compile(r"(credential|key|key_?id|password|secret|sig|signature|token)$", re.IGNORECASE)
-LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 
 class Params(BaseModel):
-    """Every parameter of the pipeline; params.yaml says in a line what each one does."""
+    """Every parameter that determines the result; docs/parameters.md is made from this class."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    data_url: Address
-    data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    backbone: Annotated[str, Field(min_length=1)]
-    base_weights: Address
+    data_url: Address = Field(
+        description="Where the images are: a URL (https, s3, gs), an archive (zip, tar.*), a "
+        "folder, a table (.csv), or `sample`: images that the project draws itself."
+    )
+    data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        description="Content hash that the images must have. Empty: the known one of the "
+        "tutorial's URL; others are not verified."
+    )
+    backbone: str = Field(
+        min_length=1,
+        description="Any of keras.applications, such as EfficientNetV2B0, ConvNeXtTiny, ResNet50.",
+    )
+    base_weights: Address = Field(
+        description="Weights of the backbone: `imagenet`, `random`, the path or URL of an .h5 "
+        "file, or for MobileNetV2 `imagenet-96` to `imagenet-224`, trained at that image size."
+    )
 
-    image_size: Annotated[int, Field(ge=32, le=1024)]
-    crop_to_aspect_ratio: bool
-    val_fraction: Fraction
-    test_fraction: Fraction
-    max_rejected: Annotated[float, Field(ge=0, le=1)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    image_size: int = Field(
+        ge=32, le=1024, description="Height and width of the square images, in pixels."
+    )
+    crop_to_aspect_ratio: bool = Field(
+        description="`true`: cut out the centre square. `false`: squeeze the whole image into a "
+        "square, as the tutorial does."
+    )
+    val_fraction: float = Field(
+        gt=0,
+        lt=1,
+        description="Fraction of all images for validation, where the data has no validation "
+        "folder.",
+    )
+    test_fraction: float = Field(
+        gt=0,
+        lt=1,
+        description="Fraction for the test: of the validation folder, or of all images where "
+        "there is no such folder.",
+    )
+    max_rejected: float = Field(
+        ge=0,
+        le=1,
+        description="Fraction of the images that may be unreadable or have two labels before the "
+        "stage stops. Second copies don't count.",
+    )
+    seed: int = Field(
+        ge=0,
+        lt=2**31,
+        description="Seed of the split, the head's first weights, shuffling, augmentation and "
+        "dropout.",
+    )
 
-    batch_size: Annotated[int, Field(ge=1)]
-    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
-    rotation: Annotated[float, Field(ge=0, le=0.5)]
-    random_crop: Annotated[float, Field(ge=0, lt=1)]
-    color_jitter: Annotated[float, Field(ge=0, le=1)]
-    mixup: Annotated[float, Field(ge=0, le=10)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    class_weights: Literal["none", "balanced"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    head_epochs: Annotated[int, Field(ge=1)]
-    head_learning_rate: LearningRate
-    fine_tune_epochs: Annotated[int, Field(ge=1)]
-    fine_tune_learning_rate: LearningRate
-    fine_tune_at: Layer
-    schedule: Literal["constant", "cosine"]
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    weight_decay: Annotated[float, Field(ge=0, lt=1)]
-    early_stopping: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+    batch_size: int = Field(ge=1, description="Images in a batch, on all devices together.")
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
+        description="Augmentation: mirror each image with probability 1/2, each way named."
+    )
+    rotation: float = Field(
+        ge=0,
+        le=0.5,
+        description="Augmentation: rotate by up to this fraction of a full turn, either way.",
+    )
+    random_resized_crop: float = Field(
+        ge=0,
+        lt=1,
+        description="Augmentation: cut off up to this fraction of the side, at a random place, "
+        "and resize the rest to the full size.",
+    )
+    color_jitter: float = Field(
+        ge=0,
+        le=1,
+        description="Augmentation: change brightness, contrast and saturation by up to this "
+        "fraction, each.",
+    )
+    mixup: float = Field(
+        ge=0,
+        le=10,
+        description="Augmentation: mix each image and its target with another one, by a fraction "
+        "drawn from Beta(alpha, alpha) ([Zhang et al., 2018](https://arxiv.org/abs/1710.09412)). "
+        "This is alpha; 0.2 is usual, 0 switches it off.",
+    )
+    label_smoothing: float = Field(
+        ge=0,
+        lt=1,
+        description="Fraction of each training target that is spread over all classes. The losses "
+        "of validation and test stay plain.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        description="`balanced`: each class counts the same, however many images it has."
+    )
+    dropout: float = Field(ge=0, lt=1, description="Dropout rate before the last layer.")
+    head_epochs: int = Field(ge=1, description="Epochs of training the head on the frozen base.")
+    head_learning_rate: float = Field(
+        gt=0, le=1, description="Learning rate of the head's training (Adam)."
+    )
+    fine_tune_epochs: int = Field(ge=1, description="Epochs of fine-tuning.")
+    fine_tune_learning_rate: float = Field(
+        gt=0, le=1, description="Learning rate of fine-tuning (RMSprop)."
+    )
+    fine_tune_at: Layer = Field(
+        description="First layer of the base to fine-tune: an index, or a name such as "
+        "`block_13_expand`. `python -m scripts.layers` lists them."
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        description="How the learning rate goes on in each phase: `constant`, or `cosine`, down "
+        "to 0."
+    )
+    warmup_epochs: int = Field(
+        ge=0, description="First epochs of each phase, in which the learning rate rises from 0."
+    )
+    weight_decay: float = Field(
+        ge=0,
+        lt=1,
+        description="Decoupled weight decay, as in AdamW; not of biases and normalization.",
+    )
+    early_stopping: int = Field(
+        ge=0,
+        description="End a phase after this many epochs without a lower validation loss, and keep "
+        "its best epoch. 0: train all epochs, keep the last.",
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        description="Precision of the computation. The mixed ones are faster on a GPU; weights and "
+        "the delivered model stay float32."
+    )
 
-    views: Annotated[int, Field(ge=0)]
-    views_at: Layer
-    views_gb: Annotated[float, Field(gt=0)]
-
-    strategy: Literal["auto", "one", "mirrored", "multi_worker"]
-    launcher: Literal["none", "local", "srun", "ray"]
-    workers: Annotated[int, Field(ge=1)]
+    views: int = Field(
+        ge=0,
+        description="Augmented views of each image whose frozen features are stored, for cheap "
+        "sweeps. 0: augment anew in every epoch.",
+    )
+    views_at: Layer = Field(
+        description="First layer that is not part of the features stored for fine-tuning."
+    )
+    views_gb: float = Field(
+        gt=0, description="Most that stored features may take on the disk, in GB."
+    )
 
     @model_validator(mode="after")
-    def _leave_pictures_to_train_on(self) -> "Params":
+    def _leave_images_to_train_on(self) -> "Params":
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 "val_fraction + test_fraction must be below 1, or nothing is left to train on; "
@@ -101,27 +199,13 @@ class Params(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _launch_what_works_together(self) -> "Params":
-        if self.launcher == "none" and self.workers > 1:
-            raise ValueError(
-                "workers: expected 1 where launcher is none, which starts none; "
-                f"received {self.workers}"
-            )
-        if self.launcher != "none" and self.strategy not in ("auto", "multi_worker"):
-            raise ValueError(
-                f"strategy: expected auto or multi_worker where launcher is {self.launcher}; "
-                f"received {self.strategy}"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _hold_no_secret(self) -> "Params":
         for name in ("data_url", "base_weights"):
             if secret := _secret_in(getattr(self, name)):
                 raise ValueError(
-                    f"{name}: expected a URL without secrets, for this file and dvc.lock go into "
+                    f"{name}: expected a URL without secrets, since this file and dvc.lock are in "
                     f"git; received one with {secret}; s3:// and gs:// take credentials from the "
-                    "environment; else fetch the file yourself and give its path"
+                    "environment; or fetch the file yourself and give its path"
                 )
         return self
 
@@ -155,19 +239,19 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def _name(key: object) -> str:
-    """Return a key as text that UTF-8 can hold: Pydantic says of another one no name."""
+    """Return a key as text that UTF-8 can hold; Pydantic does not name any other."""
     return str(key).encode(errors="backslashreplace").decode()
 
 
 def _explain_yaml(error: Exception) -> str:
-    """Return where in the file the parser gave up, and why, without its advice to programmers."""
+    """Return where in the file the parser gave up and why, without its advice to programmers."""
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     return where + " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 def _explain(errors: list[dict]) -> list[str]:
-    """Return a line for each parameter that Pydantic refuses, or for how some go together."""
+    """Return a line for each parameter that Pydantic refuses, and for each wrong combination."""
     by_name = defaultdict(list)
     for error in errors:
         by_name[error["loc"][0] if error["loc"] else None].append(error)
@@ -178,10 +262,13 @@ def _explain(errors: list[dict]) -> list[str]:
         if name is None:
             lines.append(error["msg"])
         elif error["type"] == "missing":
-            lines.append(f"{name}: missing; README.md lists every parameter with its default")
+            lines.append(
+                f"{name}: missing; docs/parameters.md lists every parameter with its default"
+            )
         elif error["type"] == "extra_forbidden":
             hint = did_you_mean(name, list(Params.model_fields))
-            lines.append(f"{shown(name)[1:-1]}: unknown parameter{hint}{received}")
+            fault = RENAMED.get(name, f"unknown parameter{hint}")
+            lines.append(f"{shown(name)[1:-1]}: {fault}{received}")
         else:  # several errors: one for each type that the parameter may have
             first, *rest = (e["msg"][0].lower() + e["msg"][1:] for e in (error, *others))
             expected = [first, *(message.removeprefix("input should be ") for message in rest)]
@@ -190,7 +277,7 @@ def _explain(errors: list[dict]) -> list[str]:
 
 
 def _secret_in(url: str) -> str | None:
-    """Return what a URL has of a login or a signature, by its name; it is not to be printed."""
+    """Return the name of a login or a signature in a URL; the secret itself is never printed."""
     parts = urlsplit(url)
     if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
         return "a login"

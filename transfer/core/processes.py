@@ -1,11 +1,17 @@
-"""The processes that work on one training, by TF_CONFIG or by the variables that srun sets."""
+"""How the training stages run: which processes work on them, and who starts these.
+
+None of it determines the result, so it comes from the environment, not from params.yaml: switching
+from one process to four retrains nothing that DVC has cached. docs/reproducibility.md says what may
+differ in the last digits.
+"""
 
 import json
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 
-from transfer.core.errors import UserError, shown
+from transfer.core.errors import UserError, did_you_mean, shown
 
 EXAMPLE = (
     '{"cluster": {"worker": ["first-host:2222", "second-host:2222"]}, '
@@ -15,9 +21,62 @@ JOBS = ("chief", "worker")
 STEP = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
 FIRST_PORT, PORTS = 10_000, 20_000  # for Slurm: below those that Linux gives out
 
+LAUNCHER, WORKERS, STRATEGY = "TRANSFER_LAUNCHER", "TRANSFER_WORKERS", "TRANSFER_STRATEGY"
+LAUNCHERS = ("none", "local", "srun", "ray")
+STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the environment says about the processes of a training stage.
+
+    launcher: What starts them; none: this process works alone, or TF_CONFIG or srun names others.
+    workers: How many processes the launcher starts.
+    strategy: How batches are distributed: on one device, mirrored over the GPUs of the machine,
+        multi_worker; auto: the last of these that is possible.
+    """
+
+    launcher: str = "none"
+    workers: int = 1
+    strategy: str = "auto"
+
+
+def read_launch() -> Launch:
+    """Read and check the environment variables that say how a training stage runs.
+
+    Raises:
+        UserError: One has a value that is not allowed, or they contradict each other.
+    """
+    launcher, strategy = _one_of(LAUNCHER, LAUNCHERS), _one_of(STRATEGY, STRATEGIES)
+    written = os.environ.get(WORKERS) or "1"
+    if not written.isdecimal() or int(written) < 1:
+        raise UserError(f"{WORKERS}: expected a number from 1; received {shown(written)}")
+    workers = int(written)
+    if launcher == "none" and workers > 1:
+        raise UserError(
+            f"{WORKERS}: expected 1, since {LAUNCHER} is none and nothing would start them; "
+            f"received {workers}; set {LAUNCHER} to one of {', '.join(LAUNCHERS[1:])}"
+        )
+    if launcher != "none" and strategy not in ("auto", "multi_worker"):
+        raise UserError(
+            f"{STRATEGY}: expected auto or multi_worker, since {LAUNCHER} is {launcher}; "
+            f"received {strategy}"
+        )
+    return Launch(launcher, workers, strategy)
+
+
+def _one_of(variable: str, allowed: tuple[str, ...]) -> str:
+    value = os.environ.get(variable) or allowed[0]
+    if value not in allowed:
+        raise UserError(
+            f"{variable}: expected one of {', '.join(allowed)}; received {shown(value)}"
+            f"{did_you_mean(value, allowed)}"
+        )
+    return value
+
 
 def process_number() -> tuple[int, int]:
-    """Return this process' number, from 0, and how many there are.
+    """Return this process' number, from 0, and the number of processes.
 
     Raises:
         UserError: TF_CONFIG is not what TensorFlow expects.
@@ -32,7 +91,7 @@ def process_number() -> tuple[int, int]:
                 raise ValueError
         except (AttributeError, KeyError, TypeError, ValueError):
             raise UserError(
-                f"TF_CONFIG: expected such as {EXAMPLE}; received {shown(config)}"
+                f"TF_CONFIG: expected a value such as {EXAMPLE}; received {shown(config)}"
             ) from None
         return sum(sizes[:job]) + index, sum(sizes)
     if all(name in os.environ for name in STEP):
@@ -41,7 +100,7 @@ def process_number() -> tuple[int, int]:
 
 
 def are_several() -> bool:
-    """Tell whether this process may be one of several; a mistake in TF_CONFIG is not told here."""
+    """Return whether this process may be one of several; `process_number` reports mistakes."""
     try:
         return process_number()[1] > 1
     except UserError:
@@ -49,17 +108,19 @@ def are_several() -> bool:
 
 
 def set_tf_config() -> None:
-    """Set TF_CONFIG, if it isn't, by what srun says; TensorFlow's own way sorts n10 before n2.
+    """Set TF_CONFIG from srun's variables, unless it is set.
+
+    TensorFlow's own resolver is not used: it sorts n10 before n2.
 
     Raises:
-        UserError: Neither is there.
+        UserError: Neither TF_CONFIG nor srun's variables are set, or srun orders its tasks differently.
     """
     if os.environ.get("TF_CONFIG"):
         return
     if not all(name in os.environ for name in STEP):
         raise UserError(
-            "strategy: multi_worker needs processes that know of each other: set launcher and "
-            f"workers, start them with srun, or set TF_CONFIG in each, such as {EXAMPLE}"
+            f"{STRATEGY}: multi_worker needs several processes: set {LAUNCHER} and {WORKERS}, start "
+            f"them with srun, or set TF_CONFIG in each, such as {EXAMPLE}"
         )
     job, step, nodes, tasks = (os.environ[name] for name in STEP)
     hosts = subprocess.run(
@@ -70,18 +131,18 @@ def set_tf_config() -> None:
         for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks)
         for _ in range(int(times or 1))
     ]
-    # A job and a step have ports of their own, so that several can be on a host.
+    # Each job and step has its own ports, so that several can run on one host.
     port = FIRST_PORT + (640 * int(job) + 64 * int(step)) % PORTS
     workers = [
-        f"{host}:{port + place}"
+        f"{host}:{port + offset}"
         for host, count in zip(hosts, counts, strict=True)
-        for place in range(count)
+        for offset in range(count)
     ]
     index = int(os.environ["SLURM_PROCID"])
-    place = f"{hosts[int(os.environ['SLURM_NODEID'])]}:{port + int(os.environ['SLURM_LOCALID'])}"
-    if workers[index] != place:
+    address = f"{hosts[int(os.environ['SLURM_NODEID'])]}:{port + int(os.environ['SLURM_LOCALID'])}"
+    if workers[index] != address:
         raise UserError(
-            "srun: expected its tasks to fill one node after the other; received another order; "
+            "srun: expected tasks that fill one node after the other; received another order; "
             "start it with --distribution=block"
         )
     task = {"type": "worker", "index": index}

@@ -1,4 +1,4 @@
-"""The state of a training after each epoch, for a run that was interrupted to go on from."""
+"""The state of a training after each epoch, from which an interrupted run continues."""
 
 import hashlib
 import io
@@ -13,32 +13,35 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from transfer.core.cpu import THREADS
 from transfer.core.errors import UserError
 from transfer.core.files import cache_folder, list_files, sha256
-from transfer.core.parallel import CORES
 from transfer.core.params import Params
 from transfer.core.runtime import FROZEN_RUNTIME, keras
 from transfer.training.strategy import Replicas
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "opencv-python-headless", "tensorflow", "tf2onnx")
-# TensorFlow's: it adds up gradients in as many parts.
-THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS", CORES)
-KEPT_SECONDS = 30 * 24 * 3600  # of a run that nobody went on with
+KEPT_SECONDS = 30 * 24 * 3600  # of what nobody has used since
 
 
 class TrainingState:
     """The variables and the history of a training, in a file of the user's cache.
 
-    Not among the stage's outputs, which DVC removes before it runs a stage, nor in the workspace,
-    which `dvc exp run --temp` has for a while only. The file's name is a hash of all that the
-    result depends on: what dvc.yaml names, the libraries and the engine. So a changed run finds no
-    state to go on from, and an equal one does, wherever it runs.
+    It is not among the stage's outputs, which DVC removes before it runs a stage, nor in the
+    workspace, which `dvc exp run --temp` removes. The file's name is a hash of all that the result
+    depends on: what dvc.yaml names, the libraries, the runtime and the number of threads. So a
+    changed run finds no state to continue from, and an equal one does, wherever it runs.
 
-    Of several processes the chief has the state, and the others begin with what it sends them.
+    Of several processes the chief has the state, and sends it to the others.
     """
 
-    def __init__(self, stage: str, params: Params, replicas: Replicas | None = None):
+    def __init__(self, stage: str, params: Params, replicas: Replicas | None = None) -> None:
         """Name the file.
+
+        Args:
+            stage: Its name in dvc.yaml.
+            params: Those that dvc.yaml lists for the stage are part of the hash.
+            replicas: The devices that share each batch; None: a single one.
 
         Raises:
             UserError: Not every process has the same parameters, code, data and libraries.
@@ -47,17 +50,21 @@ class TrainingState:
         if replicas and replicas.broadcast(content.encode()) != content.encode():
             raise UserError(
                 f"process {replicas.worker} has other code, data, parameters or libraries than "
-                "process 0; bring it to the same commit, `dvc pull` there, and run it again"
+                "process 0; check out the same commit there, `dvc pull`, and run it again"
             )
-        engine = [FROZEN_RUNTIME, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS]
-        key = _hash([content, *engine, len(replicas) if replicas else 1])[:16]
+        runtime = [FROZEN_RUNTIME, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS]
+        key = hash_of([content, *runtime, len(replicas) if replicas else 1])[:16]
         self.path = cache_folder() / "training" / f"{stage}-{key}.npz"
         self.replicas = replicas
 
     def restore(self, variables: list[keras.Variable]) -> list[tuple]:
-        """Give the variables the values that they had; return the history, empty if there is none.
+        """Give the variables their saved values and return the saved history.
 
-        A damaged file counts as none.
+        Args:
+            variables: In the order in which `save` got them.
+
+        Returns:
+            Rows of HISTORY_COLUMNS; empty if there is no state, or a damaged one.
         """
         content = b""
         with suppress(OSError):
@@ -75,7 +82,12 @@ class TrainingState:
         return history
 
     def save(self, variables: list[keras.Variable], history: list[tuple]) -> None:
-        """Replace the state, so that it outlives a loss of power; say where it can't be."""
+        """Replace the state so that it survives a power failure; warn if it can't be written.
+
+        Args:
+            variables: Of the trainer and its optimizer.
+            history: Rows of HISTORY_COLUMNS.
+        """
         if self.replicas and not self.replicas.is_chief:
             return
         arrays = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
@@ -90,11 +102,11 @@ class TrainingState:
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink()
-            print(f"warning: an interrupted run could not go on from here: {error}")
+            print(f"warning: an interrupted run could not continue from here: {error}")
 
     def remove(self) -> None:
-        """Remove the state of a training whose results are written, and others after a month."""
-        with suppress(OSError):  # where none could be written, none is
+        """Remove the state, once the results are written, and any state after a month."""
+        with suppress(OSError):  # the folder may be missing or read-only
             self.path.unlink(missing_ok=True)
             for old in self.path.parent.iterdir():
                 if time.time() - old.stat().st_mtime > KEPT_SECONDS:
@@ -102,22 +114,35 @@ class TrainingState:
 
 
 def content_key(stage: str, params: Params) -> str:
-    """Return a hash of the stage's parameters, code and data, and of the libraries."""
+    """Return a hash of the stage's parameters, code and data, and of the libraries.
+
+    Args:
+        stage: Its name in dvc.yaml, which lists what it depends on.
+        params: Their values.
+    """
     declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
-    files = [file for dep in declared["deps"] for file in _files(Path(dep))]
+    files = [file for dep in declared["deps"] for file in files_of(Path(dep))]
     parts = {
         "params": {name: getattr(params, name) for name in declared["params"]},
         "files": {str(file): sha256(file) for file in files},
-        "libraries": {d.name: d.version for d in distributions() if d.name in LIBRARIES},
+        "libraries": library_versions(),
     }
-    return _hash(parts)
+    return hash_of(parts)
 
 
-def _hash(parts: object) -> str:
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that the result of a training depends on."""
+    return {d.name: d.version for d in distributions() if d.name in LIBRARIES}
+
+
+def hash_of(parts: object) -> str:
+    """Return a hex SHA-256 of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _files(dependency: Path) -> list[Path]:
-    if dependency.is_dir():
-        return [dependency / name for name in list_files(dependency)]
-    return [dependency]
+def files_of(dependency: Path) -> list[Path]:
+    """Return a file, or the files below a folder without Python's caches, which come and go."""
+    if not dependency.is_dir():
+        return [dependency]
+    names = map(Path, list_files(dependency))
+    return [dependency / name for name in names if "__pycache__" not in name.parts]

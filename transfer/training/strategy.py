@@ -1,9 +1,9 @@
-"""Several GPUs and several processes that share out each batch, through tf.distribute.
+"""Several GPUs and several processes that share each batch, through tf.distribute.
 
-Each process has the model and its optimizer as if it were alone. The replicas, one a GPU, take
-their shares of a batch; the sum of their gradients is the same to the bit in every process, which
-applies it, so that the models stay the same. What Keras' `fit` has for tf.distribute is not used:
-in 3.15 it fails with several processes (keras#20585).
+Each process holds the model and the optimizer as if it were alone. The replicas, one per GPU, each
+take a shard of the batch. The sum of their gradients is the same to the bit in every process, which
+applies it, so the models stay equal. Keras' own support for tf.distribute in `fit` is not used: in
+3.15 it fails with several processes (keras#20585).
 """
 
 import signal
@@ -15,12 +15,11 @@ import numpy as np
 
 from transfer.core.console import quiet
 from transfer.core.errors import UserError
-from transfer.core.params import Params
-from transfer.core.processes import process_number, set_tf_config
+from transfer.core.processes import STRATEGY, Launch, process_number, set_tf_config
 from transfer.core.runtime import tf
 from transfer.data.batches import Batches
 
-# What TensorFlow raises where another process has ended.
+# What TensorFlow raises when another process has ended.
 LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -32,8 +31,12 @@ LOST = (
 
 @dataclass(frozen=True)
 class Replicas:
-    """The devices that share out each batch: as many in each of the `workers` processes, of which
-    this is number `worker`."""
+    """The devices that share each batch; every process has the same number of them.
+
+    strategy: TensorFlow's, which adds up what the replicas compute.
+    worker: The number of this process, from 0.
+    workers: How many processes there are.
+    """
 
     strategy: tf.distribute.Strategy
     worker: int = 0
@@ -44,33 +47,36 @@ class Replicas:
 
     @property
     def is_chief(self) -> bool:
-        """Tell whether this process writes what there is to write."""
+        """Return whether this process is the one that writes files."""
         return self.worker == 0
 
-    def share(self, pictures: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return this process' share of a batch, one replica's after the other.
+    def shard(self, image_count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return this process' shard of a batch, the rows of one replica after the other.
 
-        Every replica has as many rows, so that none is without; where the pictures don't divide,
-        the last rows are pictures again, with no weight.
-
-        Returns:
-            Places in the batch, int [B], and what each counts in the mean over the batch, float32
-            [B].
-        """
-        rows = np.arange(-(-pictures // len(self)) * len(self)).reshape(self.workers, -1)
-        own = rows[self.worker]
-        return own % pictures, (own < pictures) / np.float32(pictures)
-
-    def batches(self, *arguments, **options) -> "SharedBatches":
-        """Return transfer.data.batches.Batches that have this process' shares."""
-        return SharedBatches(self, *arguments, **options)
-
-    def sum(self, function: Callable[..., tf.Tensor], *tensors) -> tf.Tensor:
-        """Return the sum over all replicas of what `function` makes of a replica's rows.
+        Every replica gets the same number of rows, so that none is empty. Where the images don't
+        divide evenly, the last rows repeat images, with weight 0.
 
         Args:
-            function: Returns a tensor of the same shape everywhere.
-            tensors: Structures of tensors, the rows of this process' replicas.
+            image_count: Images in the whole batch.
+
+        Returns:
+            Indices into the batch, int [B], and the weight of each in the mean over the batch,
+            float32 [B].
+        """
+        rows = np.arange(-(-image_count // len(self)) * len(self)).reshape(self.workers, -1)
+        own = rows[self.worker]
+        return own % image_count, (own < image_count) / np.float32(image_count)
+
+    def batches(self, *arguments: object, **options: object) -> "SharedBatches":
+        """Return batches of this process' shards; takes what `Batches` takes."""
+        return SharedBatches(self, *arguments, **options)
+
+    def sum(self, function: Callable[..., tf.Tensor], *tensors: object) -> tf.Tensor:
+        """Return the sum over all replicas of what a function returns for a replica's rows.
+
+        Args:
+            function: Returns a tensor of the same shape in every replica.
+            tensors: Structures of tensors, the rows of all replicas of this process.
         """
         local = len(self) // self.workers
 
@@ -88,18 +94,22 @@ class Replicas:
             return self.strategy.reduce(tf.distribute.ReduceOp.SUM, results, axis=None)
 
     def broadcast(self, content: bytes) -> bytes:
-        """Return the chief's `content` in every process."""
+        """Return the chief's bytes in every process.
+
+        Args:
+            content: Those of this process; the chief's are sent to all others.
+        """
         if self.workers == 1:
             return content
         (size,) = self._of_chief(np.array([len(content)]))
-        if size == 0:  # on a sum of no numbers TensorFlow crashes
+        if size == 0:  # TensorFlow crashes on a sum over no numbers
             return b""
         whole = -(-size // 8) * 8
         padded = content.ljust(whole, b"\0")[:whole]
         return self._of_chief(np.frombuffer(padded, np.int64)).tobytes()[:size]
 
     def _of_chief(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the chief's int64 [N]: a sum to which the others add zeros."""
+        """Return the chief's numbers, int64 [N]: a sum to which the others add zeros."""
 
         @tf.function(autograph=False)
         def add(own: tf.Tensor) -> tf.Tensor:
@@ -114,39 +124,42 @@ class Replicas:
         return add(tf.constant(numbers, tf.int64)).numpy()
 
 
-def build_replicas(params: Params) -> Replicas | None:
-    """Return the replicas that the parameters and the environment ask for; None: one, as ever.
+def build_replicas(launch: Launch) -> Replicas | None:
+    """Return the replicas that the environment asks for, or None for a single device.
 
-    One of several processes has to call it before TensorFlow does anything, and waits here for the
-    others.
+    One of several processes must call this before TensorFlow does anything else, and waits here for
+    the other ones.
+
+    Args:
+        launch: Its `strategy` decides.
 
     Raises:
-        UserError: What `strategy` asks for is not here.
+        UserError: The strategy is not possible here.
     """
-    name, (worker, workers) = params.strategy, process_number()
+    name, (worker, workers) = launch.strategy, process_number()
     if name == "auto":
         name = "multi_worker" if workers > 1 else "mirrored" if len(_devices()) > 1 else "one"
     if name == "multi_worker":
         set_tf_config()
         if worker == 0:
-            print(f"{workers} processes share each batch out", flush=True)
+            print(f"{workers} processes share each batch", flush=True)
         with quiet(), _interruptible():
             return Replicas(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
     if workers > 1:
         raise UserError(
-            f"strategy: {name} is for one process; expected auto or multi_worker, for TF_CONFIG or "
-            f"srun says that there are {workers}"
+            f"{STRATEGY}: expected auto or multi_worker, since TF_CONFIG or srun names {workers} "
+            f"processes; received {name}, which is for one process"
         )
     if name == "mirrored":
         if len(_devices()) == 1:
-            raise UserError("strategy: mirrored needs several GPUs; received one device; try auto")
+            raise UserError(f"{STRATEGY}: mirrored needs several GPUs; found one device; try auto")
         return Replicas(tf.distribute.MirroredStrategy(_devices()))
     return None
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end this process while C++ waits for the others, where Python can't hear it."""
+    """Let Ctrl-C end this process while C++ code waits, during which Python handles no signals."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -155,24 +168,24 @@ def _interruptible() -> Iterator[None]:
 
 
 def _devices() -> list[str]:
-    """Return the names of the GPUs, or without them, of the CPUs, one unless CPU_REPLICAS says
-    otherwise."""
+    """Return the names of the GPUs; without GPUs, of the CPU's logical devices (CPU_REPLICAS)."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in devices]
 
 
 class SharedBatches(Batches):
-    """This process' shares of batches; their weights are those in the mean over the batch."""
+    """This process' shards of batches; the weights are those in the mean over the whole batch."""
 
-    def __init__(self, replicas: Replicas, *arguments, **options):
+    def __init__(self, replicas: Replicas, *arguments: object, **options: object) -> None:
         self.replicas = replicas
         super().__init__(*arguments, **options)
 
     def places(self, index: int) -> np.ndarray:
+        """Return the indices of the images in this process' shard of a batch, int [B]."""
         whole = super().places(index)
-        return whole[self.replicas.share(len(whole))[0]]
+        return whole[self.replicas.shard(len(whole))[0]]
 
     def __getitem__(self, index: int) -> tuple:
         x, y, *weights = super().__getitem__(index)
-        shares = self.replicas.share(len(super().places(index)))[1]
-        return x, y, shares * weights[0] if weights else shares
+        weight = self.replicas.shard(len(super().places(index)))[1]
+        return x, y, weight * weights[0] if weights else weight

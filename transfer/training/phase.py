@@ -1,0 +1,96 @@
+"""The two phases of a training, told apart by a few values only: the head, then fine-tuning."""
+
+import time
+from dataclasses import dataclass
+
+from transfer.core.cpu import describe_cpu
+from transfer.core.files import METRICS, write_json
+from transfer.core.params import Params
+from transfer.core.runtime import keras
+from transfer.models.classifier import count_trainable_parameters
+from transfer.training.features import Features
+from transfer.training.loop import Loop, fit
+from transfer.training.optimizers import build_optimizer
+from transfer.training.resume import TrainingState
+from transfer.training.targets import Targets
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of the two phases of a training.
+
+    name: Of its stage, and of its file in metrics/.
+    optimizer: A class of keras.optimizers.
+    learning_rate: The highest one, where a schedule changes it.
+    epochs: How many, unless early stopping ends the phase before.
+    first_epoch: The number of its first epoch, from 1; fine-tuning continues the head's count.
+    """
+
+    name: str
+    optimizer: type[keras.optimizers.Optimizer]
+    learning_rate: float
+    epochs: int
+    first_epoch: int = 1
+
+
+def train_phase(
+    phase: Phase,
+    classifier: keras.Model,
+    features: Features,
+    targets: tuple[Targets, Targets],
+    params: Params,
+    state: TrainingState,
+) -> list[tuple]:
+    """Train a classifier through one phase, as the parameters ask.
+
+    Args:
+        phase: Which one.
+        classifier: Its trainable layers are trained, in place.
+        features: What its live layers start from.
+        targets: Of the training and of the validation images.
+        params: Those of the optimizer and of the loop are read here.
+        state: Of an interrupted run, which is continued; names the replicas, if there are several.
+
+    Returns:
+        The history, a row of HISTORY_COLUMNS per epoch.
+
+    Raises:
+        UserError: As by `fit`.
+    """
+    image_count = len(targets[0])
+    optimizer = build_optimizer(
+        phase.optimizer, phase.learning_rate, phase.epochs, image_count, params
+    )
+    loop = Loop(
+        params.batch_size, params.seed, phase.epochs, phase.first_epoch, params.early_stopping
+    )
+    return fit(classifier, optimizer, features, targets, loop, state, state.replicas)
+
+
+def report(
+    phase: Phase, classifier: keras.Model, epochs: int, kept: tuple, started: float, **more: object
+) -> None:
+    """Write the phase's metrics and print a line, with the seconds, which no file may hold.
+
+    Args:
+        phase: Names the file in metrics/.
+        classifier: Its trainable parameters are counted.
+        epochs: How many were trained.
+        kept: The row of the history whose weights are kept.
+        started: `time.monotonic()` at the start of the stage.
+        more: Further metrics, or other values for those written here.
+    """
+    *_, val_accuracy, val_loss = kept
+    trainable = count_trainable_parameters(classifier)
+    metrics = {
+        "val_accuracy": val_accuracy,
+        "val_loss": val_loss,
+        "epochs": epochs,
+        "trainable_parameters": trainable,
+        "cpu": describe_cpu(),
+    }
+    write_json(METRICS / f"{phase.name}.json", metrics | more)
+    print(
+        f"{phase.name}: {epochs} epochs, {trainable:,} trainable parameters, validation accuracy "
+        f"{val_accuracy:.4f}, loss {val_loss:.4f}, {time.monotonic() - started:.0f} s"
+    )
