@@ -10,9 +10,9 @@ DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
 JOBS := 1
-TORTURE := archives disk kills pictures trust
+FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app sweep export test lint repeat torture bench \
+.PHONY: help install lock audit demo run app sweep export test lint repeat faults bench \
   bench-quick
 .DEFAULT_GOAL := help
 
@@ -80,8 +80,8 @@ lint: install  ## check style and format
 repeat: install  ## run the sample's pipeline twice and compare every output
 	python -m scripts.repeat
 
-torture: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT=--short for a few
-	for part in $(TORTURE); do python -m torture.$$part $(SHORT) || exit; done
+faults: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT=--short for a few
+	for part in $(FAULTS); do python -m tests.faults.$$part $(SHORT) || exit; done
 
 bench: install  ## compare with the tutorial's own script, measure every trick and scale; over an hour
 	python -m benchmarks.compare

@@ -4,10 +4,10 @@ import time
 
 import pytest
 import yaml
-from conftest import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.params import MAX_BYTES, Params, load_params
 from transfer.models.backbones import layer_index

@@ -2,12 +2,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
-from conftest import PROJECT
 
+from tests.helpers.processes import ended
+from tests.helpers.project import PROJECT
 from transfer.core import stage
 from transfer.core.errors import UserError
 
@@ -32,16 +31,6 @@ def start(folder, code=WORKING, **environment):
     )
     process.line = process.stdout.readline()
     return process
-
-
-def ended(pid, within=5):
-    """Tell whether a process ends in so many seconds."""
-    end = time.monotonic() + within
-    while time.monotonic() < end:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_second_stage_in_a_folder_is_refused_until_the_first_has_ended(tmp_path, monkeypatch):

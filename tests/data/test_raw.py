@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 
 from stages import split
+from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.files import list_files, sha256
 from transfer.data import raw

@@ -1,80 +1,13 @@
-import io
 import subprocess
-import tarfile
-import zipfile
-from functools import partial
 
 import pytest
 
+from tests.helpers.archives import FILES, STRAY, WRITERS, read, refuse, write_folder, write_zip
 from transfer.core.errors import UserError
-from transfer.core.files import list_files
 from transfer.download import acquire as sources
-from transfer.download import fetch
 from transfer.download.acquire import acquire_images, class_root, content_sha256
 
-FILES = {"cats/1.jpg": b"one", "cats/2.PNG": b"two", "dogs/1.jpg": b"three"}
-STRAY = {"README.md": b"r", "vectorize.py": b"v", "cats/.1.jpg": b"h", ".git/x.jpg": b"g"}
-STRAY |= {"__MACOSX/cats/._1.jpg": b"m", "cats/Thumbs.db": b"t"}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.delenv(fetch.MIRROR, raising=False)
-    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0.01)
-
-
-def write_folder(path, files):
-    for name, content in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-def write_zip(path, files, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def write_tar(path, files, mode="w"):
-    with tarfile.open(path, mode) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-WRITERS = {
-    "folder": write_folder,
-    "a.zip": write_zip,
-    "a.tar": write_tar,
-    "a.tar.gz": partial(write_tar, mode="w:gz"),
-    "a.tar.bz2": partial(write_tar, mode="w:bz2"),
-    "a.tar.xz": partial(write_tar, mode="w:xz"),
-}
-
-
-def read(folder):
-    return {name: (folder / name).read_bytes() for name in list_files(folder)}
-
-
-def refuse(source, message, target, data_sha256=None):
-    """Check for one line about `source`, and that the old target stays as it was."""
-    write_folder(target, {"old/old.jpg": b"old"})
-    with pytest.raises(UserError, match=message) as caught:
-        acquire_images(str(source), data_sha256, target)
-    assert "\n" not in str(caught.value)
-    assert read(target) == {"old/old.jpg": b"old"}
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "data" / "raw"
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -6,22 +6,21 @@ import tarfile
 import zipfile
 
 import pytest
-from test_damaged_archives import member, write_headers
-from test_sources import (
+
+from tests.helpers.archives import (
     FILES,
     WRITERS,
-    home,
+    member,
     read,
     refuse,
-    target,
     write_folder,
+    write_headers,
     write_tar,
     write_zip,
 )
-
 from transfer.download.acquire import acquire_images
 
-__all__ = ["home", "target"]  # fixtures
+pytestmark = pytest.mark.usefixtures("home")
 TARS = [name for name in WRITERS if "tar" in name]
 ARCHIVES = [*TARS, "a.zip"]
 

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from web import LOGIN, drip, hang, hang_up, resume, send, web
 
+from tests.helpers.web import LOGIN, drip, hang, hang_up, resume, send, web
 from transfer.core.errors import UserError
 from transfer.download import fetch
 

@@ -9,12 +9,21 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_sources import FILES, WRITERS, home, read, refuse, target, write_tar, write_zip
 
+from tests.helpers.archives import (
+    FILES,
+    WRITERS,
+    member,
+    read,
+    refuse,
+    write_headers,
+    write_tar,
+    write_zip,
+)
 from transfer.download import archives
 from transfer.download.acquire import acquire_images
 
-__all__ = ["home", "target"]  # fixtures
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def test_a_bomb_is_refused(tmp_path, target, monkeypatch):
@@ -85,23 +94,6 @@ def test_damaged_compression_is_refused(tmp_path, target, mode, cut):
     i = len(whole) * 3 // 5  # bzip2 checks blocks of 900 kB, and the first one before any work
     source.write_bytes(whole[:i] + (b"" if cut else bytes([whole[i] ^ 1]) + whole[i + 1 :]))
     refuse(source, "a is damaged or encrypted: ", target)
-
-
-def member(name, kind=tarfile.REGTYPE, size=0, **attributes):
-    info = tarfile.TarInfo(name)
-    info.type, info.size = kind, size
-    for key, value in attributes.items():
-        setattr(info, key, value)
-    return info
-
-
-def write_headers(path, *infos):
-    """Write FILES, and then headers alone: what they promise does not follow."""
-    write_tar(path, FILES)
-    with tarfile.open(path, "a", format=tarfile.PAX_FORMAT) as archive:
-        for info in infos:
-            archive.addfile(info)
-    return path
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.bz2"])

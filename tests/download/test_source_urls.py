@@ -7,13 +7,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from test_sources import FILES, home, read, refuse, target, write_zip
-from web import LOGIN, hang_up, send, web
 
+from tests.helpers.archives import FILES, read, refuse, write_zip
+from tests.helpers.web import LOGIN, hang_up, send, web
 from transfer.download import fetch
 from transfer.download.acquire import acquire_images, content_sha256
 
-__all__ = ["home", "target"]  # fixtures
+pytestmark = pytest.mark.usefixtures("home")
 
 archive = io.BytesIO()
 write_zip(archive, FILES)

@@ -1,6 +1,6 @@
 import pytest
-from test_sources import read, refuse, write_folder
 
+from tests.helpers.archives import read, refuse, write_folder
 from transfer.core.errors import UserError
 from transfer.download.acquire import acquire_images, check_source
 from transfer.download.tables import read_table
@@ -20,11 +20,6 @@ def table(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "data" / "raw"
 
 
 def test_labels_are_folders_and_what_no_row_names_stays_out(table, target, tmp_path):

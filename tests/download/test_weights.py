@@ -3,8 +3,9 @@ import resource
 import h5py
 import numpy as np
 import pytest
-from web import LOGIN, send, web
 
+from tests.helpers.models import write_keras_2
+from tests.helpers.web import LOGIN, send, web
 from transfer.core.errors import UserError
 from transfer.download import fetch, weights
 from transfer.models.backbones import build_base
@@ -73,18 +74,6 @@ def test_own_weights_in_the_format_of_keras_2_and_3(base, tmp_path):
         other = build_base("MobileNetV2", 64)  # convolutions fit any size
         weights.load_base_weights(other, str(tmp_path / name), "MobileNetV2")
         assert weights.tensors_sha256(other) == expected
-
-
-def write_keras_2(base, path):
-    """Write what Keras 2 wrote and Keras' storage holds: a group a layer, names as attributes."""
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in base.layers]
-        for layer in base.layers:
-            group = file.create_group(layer.name)
-            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = [name.encode() for name in names]
-            for name, weight in zip(names, layer.weights, strict=True):
-                group[name] = weight.numpy()
 
 
 def test_saved_weights_bytes_depend_on_the_weights_alone(base, tmp_path):

@@ -9,7 +9,7 @@ RESULTS = Path(__file__).with_name("results.json")
 TABLE = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Faults injected, and what came of them
 
-`make torture` repeats it; each part runs alone, too, such as `python -m tests.faults.pictures`.
+`make faults` repeats it; each part runs alone, too, such as `python -m tests.faults.images`.
 
 | part | fault | count | expected | otherwise |
 |---|---|---:|---|---:|

@@ -1,11 +1,11 @@
-"""Train in one of several processes or on several devices: python several.py OUT"""
+"""Train in one of several processes or on several devices: python -m tests.helpers.several OUT"""
 
 import sys
 
 import numpy as np
-from conftest import PROJECT
-from test_training import make_classifier, make_split
 
+from tests.helpers.models import make_classifier, make_split
+from tests.helpers.project import PROJECT
 from transfer.core.params import load_params
 from transfer.core.runtime import keras
 from transfer.models.classifier import unfreeze

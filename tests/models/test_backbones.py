@@ -2,8 +2,8 @@ import inspect
 
 import numpy as np
 import pytest
-from test_weights import write_keras_2
 
+from tests.helpers.models import write_keras_2
 from transfer.core.errors import UserError
 from transfer.core.runtime import keras
 from transfer.download import fetch

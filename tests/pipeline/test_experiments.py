@@ -8,7 +8,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import yaml
-from conftest import PROJECT, ran
+
+from tests.helpers.project import PROJECT
+from tests.helpers.repository import ran
 
 README = (PROJECT / "README.md").read_text()
 SHOW = re.search(r"^dvc (exp show .*)$", README, re.MULTILINE)[1]

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from conftest import ran
+
+from tests.helpers.repository import ran
 
 STAGES = ["download", "split", "features", "train_head", "fine_tune", "evaluate", "plot"]
 # From block_13_depthwise up, with gamma and beta but no moving statistics, and the head's 1,281.

@@ -5,7 +5,8 @@ import re
 import zipfile
 
 import pytest
-from conftest import real_archive
+
+from tests.helpers.realdata import real_archive
 
 
 @pytest.mark.realdata

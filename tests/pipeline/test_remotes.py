@@ -9,8 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import PROJECT, Repository, ran
-from servers import REMOTES
+
+from tests.helpers.project import PROJECT
+from tests.helpers.repository import Repository, ran
+from tests.helpers.servers import REMOTES
 
 
 @pytest.fixture(scope="module", params=REMOTES)

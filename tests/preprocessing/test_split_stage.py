@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from PIL import Image, ImageOps
 
 from stages.split import main
 from tests.faults.corpus import bombs, pictures
+from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.files import list_files, read_csv, sha256
 from transfer.data.labels import UNREADABLE

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 import yaml
-from conftest import PROJECT, imported_names
+
+from tests.helpers.project import PROJECT, imported_names
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 

@@ -9,8 +9,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, imported_names, project_files
 from packaging.utils import canonicalize_name
+
+from tests.helpers.project import PROJECT, imported_names, project_files
 
 LOCKS = {
     "requirements.txt": "requirements.lock",

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import PROJECT, SMALL, project_files
 
 from stages import plot
+from tests.helpers.project import PROJECT, project_files
+from tests.helpers.repository import SMALL
 from transfer.core.errors import UserError
 from transfer.core.params import load_params
 from transfer.core.runtime import keras

@@ -4,8 +4,8 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
-from test_figures import binary, history
 
+from tests.helpers.figures import binary, history
 from transfer.reporting import figures
 
 pytestmark = pytest.mark.filterwarnings("error")

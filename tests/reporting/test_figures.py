@@ -1,22 +1,14 @@
 import numpy as np
 import pytest
 
+from tests.helpers.figures import binary, history
 from transfer.reporting import figures
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def history(epochs, accuracy=0.9):
-    keys = ("accuracy", "loss", "val_accuracy", "val_loss")
-    return {"epoch": list(epochs)} | {key: [accuracy] * len(epochs) for key in keys}
-
-
 def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
-
-
-def binary(positive):
-    return np.stack([1 - np.array(positive), positive], axis=1)
 
 
 def test_learning_curves_continue_over_both_phases():

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from PIL import Image
+
+from tests.helpers.project import PROJECT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)

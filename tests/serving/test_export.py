@@ -3,9 +3,9 @@ import sys
 
 import numpy as np
 import pytest
-from test_training import fit_on, make_split
 
 from scripts import export as script
+from tests.helpers.models import fit_on, make_split
 from transfer.core.errors import UserError
 from transfer.core.runtime import keras
 from transfer.models.classifier import build_classifier

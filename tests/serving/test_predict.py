@@ -9,7 +9,9 @@ import threading
 from functools import partial
 
 import pytest
-from conftest import PROJECT, Repository
+
+from tests.helpers.project import PROJECT
+from tests.helpers.repository import Repository
 
 PREDICT = ("python", "-m", "scripts.predict")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from test_training import make_classifier, make_split
 
+from tests.helpers.models import make_classifier, make_split
 from transfer.core.errors import UserError
 from transfer.core.runtime import keras
 from transfer.models.classifier import unfreeze

@@ -11,10 +11,10 @@ import time
 
 import psutil
 import pytest
-from conftest import SMALL, Repository
-from test_stage import ended
-from test_training import base_weights
 
+from tests.helpers.models import base_weights
+from tests.helpers.processes import ended
+from tests.helpers.repository import SMALL, Repository
 from transfer.core.errors import UserError
 from transfer.models.backbones import build_base
 from transfer.training.launch import LAUNCHED, check_ray_address, environments_here, run_training

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import PROJECT
 
+from tests.helpers.project import PROJECT
 from transfer.core.params import load_params
 from transfer.core.runtime import keras
 from transfer.training.optimizers import build_optimizer, learning_rate

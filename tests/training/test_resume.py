@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import PROJECT
-from test_training import AUGMENTATION, fit_on, make_classifier, make_split, train
 
+from tests.helpers.models import AUGMENTATION, fit_on, make_classifier, make_split, train
+from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.params import load_params
 from transfer.core.runtime import keras

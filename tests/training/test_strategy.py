@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import PROJECT
-from several import PARAMS, train
 
+from tests.helpers.project import PROJECT
+from tests.helpers.several import PARAMS, train
 from transfer.core.errors import UserError
 from transfer.training.launch import environments_here
 from transfer.training.strategy import Replicas, build_replicas
@@ -19,10 +19,10 @@ CPUS = {"TRANSFER_CPU_REPLICAS": "2"}
 
 
 def start(out, **environment):
-    path = os.pathsep.join((str(PROJECT), str(PROJECT / "tests")))
     return subprocess.Popen(
-        [sys.executable, PROJECT / "tests/several.py", out],
-        env=os.environ | {"PYTHONPATH": path} | environment,
+        [sys.executable, "-m", "tests.helpers.several", out],
+        cwd=PROJECT,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

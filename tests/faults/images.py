@@ -1,6 +1,6 @@
 """Read mutated pictures: each must be read or rejected, soon, in little memory and in silence.
 
-    python -m tests.faults.pictures [--short]
+    python -m tests.faults.images [--short]
 
 Worker processes mutate and read, so that a crash, a hang or too much memory ends them alone; the
 next one goes on behind the file that did it. File k is the same in every run.
@@ -60,7 +60,7 @@ def main() -> None:
     ]
     rows.append(("bomb", *counted(outcomes, "bomb"), "rejected in one line"))
     rows.append(("100 mutated files at once", *counted(outcomes, "batch"), "the same, in silence"))
-    record("pictures", [(fault, n, said, otherwise) for fault, n, otherwise, said in rows])
+    record("images", [(fault, n, said, otherwise) for fault, n, otherwise, said in rows])
 
 
 def counted(outcomes: Counter, name: str) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def run(files: int) -> Counter:
     while done < len(todo):
         with tempfile.TemporaryFile("w+") as log:
             worker = subprocess.run(
-                [sys.executable, "-m", "tests.faults.pictures", "--worker", str(done), str(files)],
+                [sys.executable, "-m", "tests.faults.images", "--worker", str(done), str(files)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -1,0 +1,68 @@
+"""Small classifiers, splits of random images, and training on them."""
+
+from functools import lru_cache
+
+import h5py
+import numpy as np
+
+from transfer.core.runtime import keras
+from transfer.data.dataset import Split
+from transfer.models.backbones import build_base
+from transfer.models.classifier import build_classifier
+from transfer.training.augmentation import Augmentation
+from transfer.training.features import compute_features
+from transfer.training.loop import fit
+from transfer.training.targets import Targets
+
+AUGMENTATION = Augmentation(0, "horizontal", 0.2)
+
+
+def make_split(pictures=10, classes=2, size=32):
+    rng = np.random.default_rng(0)
+    labels = np.arange(pictures) % classes
+    images = rng.integers(0, 40, (2 * pictures, size, size, 3), np.uint8)
+    rows = np.arange(pictures) * 2  # every other row belongs to another split
+    images[rows] += (labels * 100).astype(np.uint8)[:, None, None, None]
+    return Split(images, rows, labels, [], [str(c) for c in range(classes)])
+
+
+@lru_cache(maxsize=1)
+def base_weights():
+    """Return weights with which the features differ between pictures, also in float16: random,
+    and moving statistics of some pictures. With Keras' own, all features are nearly 0."""
+    keras.utils.set_random_seed(1)
+    base, split = build_base("MobileNetV2", 32), make_split()
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    base(split.images[split.rows] / np.float32(127.5) - 1, training=True)
+    return base.get_weights()
+
+
+def make_classifier(classes=2, seed=0):
+    base = build_base("MobileNetV2", 32)
+    base.set_weights(base_weights())
+    return build_classifier(base, "MobileNetV2", classes, 0.2, seed)
+
+
+def train(classifier, split, epochs=2, optimizer=None, precision="float32", **options):
+    features = compute_features(classifier, split, split, AUGMENTATION, precision)
+    return fit_on(features, classifier, split, epochs, optimizer, **options)
+
+
+def fit_on(features, classifier, split, epochs, optimizer=None, **options):
+    optimizer = optimizer or keras.optimizers.Adam(1e-3)
+    targets = options.pop("targets", Targets(split))
+    return fit(classifier, optimizer, features, (targets, Targets(split)), 4, 0, epochs, **options)
+
+
+def write_keras_2(base, path):
+    """Write what Keras 2 wrote and Keras' storage holds: a group a layer, names as attributes."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in base.layers]
+        for layer in base.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name] = weight.numpy()

@@ -1,0 +1,27 @@
+"""The project's own files: where they are, and what its modules import."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+
+
+def project_files() -> list[str]:
+    """Return the paths of the files that are in git or would be added."""
+    tracked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(
+        ["git", *tracked], cwd=PROJECT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    return [name for name in names if name and (PROJECT / name).is_file()]
+
+
+def imported_names(path: Path) -> set[str]:
+    """Return the modules that a file imports, and what it imports from them: a.b of `from a`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
