@@ -140,7 +140,7 @@ def test_unknown_parameter_gets_a_hint_and_missing_ones_a_pointer(load):
         load(without=["fine_tune_at"], fine_tun_at=3, zzz=1)
     lines = str(caught.value).split("\nerror: ")
     assert [line.split("params.yaml: ")[1] for line in lines] == [
-        "fine_tune_at: missing; README.md lists every parameter with its default",
+        "fine_tune_at: missing; docs/parameters.md lists every parameter with its default",
         "fine_tun_at: unknown parameter (did you mean fine_tune_at?); received 3",
         "zzz: unknown parameter; received 1",
     ]

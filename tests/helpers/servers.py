@@ -38,7 +38,7 @@ class Remote:
     keeps_cut_uploads: bool = False
 
     def configure(self, repository) -> None:
-        """Make this the repository's default remote, as README.md tells a team to."""
+        """Make this the repository's default remote, as docs/team.md tells a team to."""
         (repository.folder / ".dvc/config.local").unlink(missing_ok=True)
         repository.dvc("remote", "add", "--force", "--default", "team", self.url)
         for name, value in ({"verify": "true"} | self.settings).items():
@@ -58,7 +58,7 @@ class Remote:
         return [str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file()]
 
     def move(self, repository) -> None:
-        """Go on in an empty place on the same server, as README.md advises after damage."""
+        """Go on in an empty place on the same server, as docs/team.md advises after damage."""
         self.url = f"{self.url.rstrip('/')}/again"
         if self.url.startswith("webdav"):  # DVC makes no root folder there
             (self.folder / urlsplit(self.url).path.strip("/")).mkdir()

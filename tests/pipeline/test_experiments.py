@@ -1,4 +1,4 @@
-"""Experiments and their comparison, as README.md has users type them."""
+"""Experiments and their comparison, as the guides have users type them."""
 
 import json
 import re
@@ -12,8 +12,8 @@ import yaml
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import ran
 
-README = (PROJECT / "README.md").read_text()
-SHOW = re.search(r"^dvc (exp show .*)$", README, re.MULTILINE)[1]
+EXPERIMENTS, TEAM = ((PROJECT / f"docs/{name}.md").read_text() for name in ("experiments", "team"))
+SHOW = re.search(r"^dvc (exp show .*)$", EXPERIMENTS, re.MULTILINE)[1]
 
 
 def experiments(repository):
@@ -150,7 +150,7 @@ def test_two_branches_that_changed_a_parameter_are_merged(repository):
         repository.commit(name)
     merge = repository.run("git", "merge", "alice", check=False)
     assert "CONFLICT (content): Merge conflict in dvc.lock" in merge.stdout
-    (commands,) = re.findall(r"```sh\ngit merge alice.*?\n(.*?)```", README, re.DOTALL)
+    (commands,) = re.findall(r"```sh\ngit merge alice.*?\n(.*?)```", TEAM, re.DOTALL)
     for command in commands.strip().split("\n"):
         repository.run("bash", "-c", command)
     assert "up to date" in repository.dvc("status")

@@ -117,9 +117,9 @@ def test_a_push_killed_half_way_is_completed_by_the_next(remote, tmp_path):
     assert all((colleague.folder / name).read_bytes() == contents[name] for name in contents)
 
 
-def test_readme_names_the_clients_that_are_tested():
-    readme = (PROJECT / "README.md").read_text()
+def test_the_guide_names_the_clients_that_are_tested():
+    guide = (PROJECT / "docs/team.md").read_text()
     pins = (PROJECT / "tests/requirements.txt").read_text()
-    clients = re.findall(r"pip install (dvc-\S+)", readme)
+    clients = re.findall(r"pip install (dvc-\S+)", guide)
     assert len(clients) == 3
     assert all(f"\n{client}\n" in pins for client in clients)
