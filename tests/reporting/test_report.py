@@ -85,7 +85,7 @@ def test_without_mistakes_it_shows_those_it_is_least_sure_of(facts, tmp_path):
 
 
 def test_card_names_the_augmentation_that_was_at_work(facts, tmp_path):
-    facts["params"] |= {"flip": "none", "rotation": 0.1, "random_crop": 0.25, "mixup": 0.2}
+    facts["params"] |= {"flip": "none", "rotation": 0.1, "random_resized_crop": 0.25, "mixup": 0.2}
     _, card = render(facts, tmp_path)
     assert (
         "Augmentation: flip none, rotation up to 0.1 of a full turn, up to 0.25 of the side cut "
