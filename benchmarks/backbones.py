@@ -2,7 +2,7 @@
 
 python -m benchmarks.backbones [BACKBONE …]
 
-Random weights but for MobileNetV2: it shows that each works, not how good it is.
+All but MobileNetV2 have random weights: this shows that each works, not how good it is.
 """
 
 import json
@@ -18,8 +18,8 @@ FAMILIES = (
     *("MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"),
     *("ResNet50", "DenseNet121", "NASNetMobile"),
 )
-STAGES = ("download", "split", "features", "train_head", "fine_tune", "evaluate", "plot")
-SETTING = {"data_url": "sample", "image_size": 72, "head_epochs": 1, "fine_tune_epochs": 1}
+STAGES = ("download", "split", "train_head", "fine_tune", "evaluate", "plot")
+SETTINGS = {"data_url": "sample", "image_size": 72, "head_epochs": 1, "fine_tune_epochs": 1}
 
 
 def main() -> None:
@@ -29,11 +29,11 @@ def main() -> None:
 
 
 def try_backbone(backbone: str) -> dict:
-    """Return what the pipeline and the export made of a backbone."""
+    """Run the pipeline and the export with a backbone; return its row of the table."""
     layers, parameters = size_of(backbone)
     weights = "imagenet" if backbone == "MobileNetV2" else "random"
     middle = {"backbone": backbone, "base_weights": weights, "fine_tune_at": layers // 2}
-    with project_copy(**SETTING, **middle) as folder:
+    with project_copy(**SETTINGS, **middle) as folder:
         peaks = [measure([sys.executable, "-m", f"stages.{name}"], folder)[1] for name in STAGES]
         shutil.copytree(PROJECT / "scripts", folder / "scripts")
         tuned = json.loads((folder / "metrics/fine_tune.json").read_text())
@@ -48,16 +48,18 @@ def try_backbone(backbone: str) -> dict:
 
 
 def size_of(backbone: str) -> tuple[int, int]:
-    """Return the number of layers and of parameters."""
+    """Return the numbers of layers and of parameters."""
     from transfer.models.backbones import build_base
 
-    base = build_base(backbone, SETTING["image_size"])
+    base = build_base(backbone, SETTINGS["image_size"])
     return len(base.layers), base.count_params()
 
 
 def export(folder: Path) -> str:
-    """Return the largest difference that a float format's probabilities have from Keras', or why
-    the export ended."""
+    """Return the largest difference between the probabilities of a float format and those of Keras.
+
+    If the export failed, return its error message instead.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "scripts.export"], cwd=folder, capture_output=True, text=True
     )

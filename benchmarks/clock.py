@@ -1,4 +1,4 @@
-"""What both sides of the comparison use: a clock for the epochs, and a file for the result."""
+"""For both sides of the comparison: a clock for the epochs, and a file for the result."""
 
 import json
 import time
@@ -8,27 +8,27 @@ import keras
 
 
 class Clock(keras.callbacks.Callback):
-    """Take the seconds of each epoch, those of its validation apart."""
+    """Measure the seconds of training and of validation in each epoch."""
 
     def __init__(self):
         super().__init__()
         self.train, self.validation = [], []
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.begun, self.validated = time.monotonic(), 0.0
+        self.started, self.validation_seconds = time.monotonic(), 0.0
 
     def on_test_begin(self, logs=None):
-        self.test_begun = time.monotonic()
+        self.validation_started = time.monotonic()
 
     def on_test_end(self, logs=None):
-        self.validated = time.monotonic() - self.test_begun
+        self.validation_seconds = time.monotonic() - self.validation_started
 
     def on_epoch_end(self, epoch, logs=None):
-        self.train.append(time.monotonic() - self.begun - self.validated)
-        self.validation.append(self.validated)
+        self.train.append(time.monotonic() - self.started - self.validation_seconds)
+        self.validation.append(self.validation_seconds)
 
     def result(self, history: dict) -> dict:
-        """Return the seconds of each epoch, and the last epoch's scores."""
+        """Return the seconds of each epoch, and the scores of the last epoch."""
         last = {name: values[-1] for name, values in history.items()}
         return {"train": self.train, "validation": self.validation} | last
 

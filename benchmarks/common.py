@@ -1,7 +1,8 @@
-"""What the benchmarks share: copies of the project, measured processes and one file of results."""
+"""What benchmarks share: copies of the project, measured processes, one file of results, tables."""
 
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -56,7 +57,7 @@ def measure(command: list, folder: Path, **environment: str) -> tuple[float, flo
 
 
 def in_turn(functions: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each function; all have their turn in every round."""
+    """Return the median seconds of each function; every round calls all of them once."""
     for function in functions.values():
         function()
     seconds = {name: [] for name in functions}
@@ -68,9 +69,29 @@ def in_turn(functions: dict[str, Callable], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def read_results() -> dict:
+    """Return what results.json holds so far."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def save_results(changes: dict) -> dict:
     """Update results.json; return all of it."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results |= changes
+    results = read_results() | {"machine": machine()} | changes
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     return results
+
+
+def machine() -> str:
+    """Describe the processor and Python."""
+    with open("/proc/cpuinfo") as file:
+        info = dict(line.split(":", 1) for line in file if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in info.items()}
+    wide = "AVX-512" if "avx512f" in facts.get("flags", "") else "no AVX-512"
+    cores = facts.get("cpu cores")
+    return f"{facts['model name']} ({cores} cores, {wide}), Python {platform.python_version()}"
+
+
+def table(header: list, rows: list[list]) -> str:
+    """Format a Markdown table; all columns but the first are aligned to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -1,8 +1,9 @@
 """Train as the tutorial's script does and as our stages do, in turn, and compare.
 
-Both see the same pictures, in the same splits, start from the same weights and train for as many
-epochs. The script runs in the default environment, and for the last seed also with oneDNN switched
-the other way. Our time includes what the script does in its epochs, decoding the pictures.
+Both see the same images in the same splits, start from the same weights and train for the same
+number of epochs. The script runs in the default environment, and for the last seed once more with
+oneDNN switched the other way. Our time includes decoding the images, which the script does in every
+epoch.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=10, help="of each phase")
-    parser.add_argument("--only-default", action="store_true", help="leave oneDNN as it is")
+    parser.add_argument("--only-default", action="store_true", help="don't switch oneDNN")
     parser.add_argument("--go-on", action="store_true", help="add to the runs in results.json")
     arguments = parser.parse_args()
     epochs = {f"{phase}_epochs": arguments.epochs for phase in PHASES}
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def onednn_is_on() -> bool:
-    """Tell whether this machine's TensorFlow uses oneDNN where nothing is said."""
+    """Return whether TensorFlow uses oneDNN by default on this machine."""
     from tensorflow.python.util import _pywrap_util_port
 
     return _pywrap_util_port.IsMklEnabled()
@@ -64,13 +65,13 @@ def onednn_is_on() -> bool:
 def run_ours(folder: Path) -> dict:
     """Run our stages; return seconds, epochs, accuracies and peak memory."""
     seconds, memory = {}, {}
-    for stage in ("split", "features", "train_head", "fine_tune", "evaluate", "plot"):
+    for stage in ("split", "train_head", "fine_tune", "evaluate", "plot"):
         command = [sys.executable, "-m", f"stages.{stage}"]
         if stage in ("train_head", "fine_tune"):
             command = [sys.executable, BENCHMARKS / "ours.py", stage, folder / f"{stage}.json"]
         seconds[stage], memory[stage] = measure(command, folder)
     phases = (read(folder / "train_head.json"), read(folder / "fine_tune.json"))
-    trained = [seconds[stage] for stage in ("split", "features", "train_head", "fine_tune")]
+    trained = [seconds[stage] for stage in ("split", "train_head", "fine_tune")]
     return dict(zip(PHASES, phases, strict=True)) | {
         "seconds": sum(trained),
         "stages": seconds,
@@ -80,7 +81,7 @@ def run_ours(folder: Path) -> dict:
 
 
 def run_tutorial(folder: Path, seed: int, epochs: int, **environment: str) -> dict:
-    """Run the tutorial's script; return the same."""
+    """Run the tutorial's script; return the same measurements."""
     result = folder / "tutorial.json"
     options = ["--seed", seed, "--epochs", epochs]
     command = [sys.executable, BENCHMARKS / "tutorial.py", "splits", "models/base.weights.h5"]
@@ -95,14 +96,14 @@ def run_tutorial(folder: Path, seed: int, epochs: int, **environment: str) -> di
 
 
 def link_splits(folder: Path) -> None:
-    """Make splits/{train,val,test}/<class>/ of links to the pictures."""
+    """Fill splits/{train,val,test}/<class>/ with links to the images."""
     shutil.rmtree(folder / "splits", ignore_errors=True)
     with (folder / "data/split/manifest.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            picture = folder / "data/raw" / row["path"]
-            link = folder / "splits" / row["split"] / row["label"] / picture.name
+            image = folder / "data/raw" / row["path"]
+            link = folder / "splits" / row["split"] / row["label"] / image.name
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(picture)
+            link.symlink_to(image)
 
 
 def read(path: Path) -> dict:
@@ -110,13 +111,17 @@ def read(path: Path) -> dict:
 
 
 def summary(runs: dict[str, list[dict]], onednn: bool) -> dict:
-    """Return the figures that stand for the whole, ratios as medians over the seeds."""
+    """Return the numbers that summarize the comparison; ratios are medians over the seeds."""
     total, head, fine_tune = (
         statistics.median(
-            of(theirs) / of(ours)
+            seconds(theirs) / seconds(ours)
             for theirs, ours in zip(runs["tutorial"], runs["ours"], strict=False)
         )
-        for of in (lambda run: run["seconds"], phase_seconds("head"), phase_seconds("fine_tune"))
+        for seconds in (
+            lambda run: run["seconds"],
+            phase_seconds("head"),
+            phase_seconds("fine_tune"),
+        )
     )
     switched = [run["seconds"] / runs["ours"][-1]["seconds"] for run in runs["tutorial_switched"]]
     other = switched[0] if switched else None
@@ -134,18 +139,18 @@ def summary(runs: dict[str, list[dict]], onednn: bool) -> dict:
 
 
 def phase_seconds(phase: str):
-    """Return the function that adds up the epochs of a phase, their validation included."""
+    """Return a function that adds up the seconds of a phase, including validation, in a run."""
     return lambda run: sum(run[phase]["train"] + run[phase]["validation"])
 
 
 def accuracy(runs: list[dict]) -> dict:
-    """Return the mean over the seeds, on validation and on test pictures, and its 95 % interval."""
+    """Return the mean over the seeds, on validation and test images, and its 95 % interval."""
     result = {}
-    for name, of in (
+    for name, score in (
         ("validation", lambda run: run["fine_tune"]["val_accuracy"]),
         ("test", lambda run: run["test"]),
     ):
-        values = [of(run) for run in runs]
+        values = [score(run) for run in runs]
         half = 0.0
         if len(values) > 1:
             half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)

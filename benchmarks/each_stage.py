@@ -1,6 +1,6 @@
-"""Time each stage and take its peak memory: python -m benchmarks.each_stage [name=value …]
+"""Measure time and peak memory of each stage: python -m benchmarks.each_stage [name=value …]
 
-Prints a Markdown table. Values replace those of params.yaml, such as data_url=sample.
+Prints a Markdown table. The values replace those of params.yaml, for example data_url=sample.
 """
 
 import sys

@@ -1,15 +1,17 @@
-"""Run a training stage with a clock: python benchmarks/ours.py train_head RESULT"""
+"""Run a training stage with a clock: python benchmarks/ours.py train_head RESULT."""
 
 import sys
 from importlib import import_module
 from pathlib import Path
 
-from transfer.training import loop as training  # first: it sets TensorFlow up
+from transfer.training import loop  # first: it sets TensorFlow up, which clock imports with Keras
 
 from clock import Clock, write_result  # isort: skip
 
 
-def timed(trainer: type[training.Trainer]) -> type[training.Trainer]:
+def timed(trainer: type[loop.Trainer]) -> type[loop.Trainer]:
+    """Return a subclass whose `fit` writes the seconds of each epoch."""
+
     class Timed(trainer):
         def fit(self, *arguments, **options):
             clock = Clock()
@@ -22,5 +24,5 @@ def timed(trainer: type[training.Trainer]) -> type[training.Trainer]:
     return Timed
 
 
-training.SharedTrainer, training.Trainer = timed(training.SharedTrainer), timed(training.Trainer)
+loop.SharedTrainer, loop.Trainer = timed(loop.SharedTrainer), timed(loop.Trainer)
 import_module(f"stages.{sys.argv[1]}").main()

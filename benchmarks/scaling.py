@@ -1,9 +1,9 @@
-"""Run the whole pipeline on ever more pictures; measure each stage's time and memory.
+"""Run the whole pipeline on more and more images; measure time and memory of each stage.
 
 python -m benchmarks.scaling [--sizes 3000 30000 200000] [--workdir FOLDER]
 
-The pictures are drawn here, once, into FOLDER: small, so that what is measured is what comes with
-each picture, not with its pixels. Every stage runs through `dvc repro`.
+The images are drawn here, once, into FOLDER. They are small, so that the cost of each image counts,
+not that of its pixels. Every stage runs through `dvc repro`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks import report
 from benchmarks.common import BENCHMARKS, project_copy, save_results, set_params
 from transfer.core.parallel import map_in_threads
 
-SIDE = 96  # of a drawn picture, in pixels
+SIZE = 96  # width and height of a drawn image, in pixels
 DRAWN_AT_A_TIME = 1024
 SETTINGS = {
     "base_weights": "random",
@@ -34,6 +34,7 @@ SETTINGS = {
     "fine_tune_at": 143,
 }
 TRAINED = ("train_head", "fine_tune")
+STORING = "train_head, views=1"
 POLL_SECONDS = 0.1
 
 
@@ -45,19 +46,19 @@ def main() -> None:
     workdir = arguments.workdir.absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     runs = {}
-    for pictures in sorted(arguments.sizes):
-        archive = workdir / f"scaling-{pictures}.zip"
+    for image_count in sorted(arguments.sizes):
+        archive = workdir / f"scaling-{image_count}.zip"
         if not archive.exists():
-            draw_archive(archive, pictures)
-        runs[str(pictures)] = run_all(archive, workdir)
+            draw_archive(archive, image_count)
+        runs[str(image_count)] = run_all(archive, workdir)
         report.write(save_results({"scaling": runs}))
 
 
-def draw_archive(path: Path, pictures: int) -> None:
-    """Draw so many pictures of two classes, each another one, into a zip."""
+def draw_archive(path: Path, image_count: int) -> None:
+    """Draw images of two classes, all different, into a zip."""
     partial = path.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w") as archive:
-        drawn = map_in_threads(draw, range(pictures), DRAWN_AT_A_TIME)
+        drawn = map_in_threads(draw, range(image_count), DRAWN_AT_A_TIME)
         for number, jpeg in enumerate(drawn):
             name = ("discs", "boxes")[number % 2]
             archive.writestr(f"{name}/{number:07}.jpg", jpeg)
@@ -65,12 +66,12 @@ def draw_archive(path: Path, pictures: int) -> None:
 
 
 def draw(number: int) -> bytes:
-    """Draw a disc or a box on clouds; return it as a JPEG."""
+    """Draw a disc or a box on a cloudy background; return it as a JPEG."""
     rng = np.random.default_rng(number)
     clouds = cv2.resize(
-        rng.integers(0, 256, (8, 8, 3), np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+        rng.integers(0, 256, (8, 8, 3), np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
     )
-    x, y = rng.integers(30, SIDE - 30, 2).tolist()
+    x, y = rng.integers(30, SIZE - 30, 2).tolist()
     color, radius = rng.integers(0, 256, 3).tolist(), int(rng.integers(15, 30))
     if number % 2:
         cv2.rectangle(clouds, (x - radius, y - radius), (x + radius, y + radius), color, -1)
@@ -80,21 +81,21 @@ def draw(number: int) -> bytes:
 
 
 def run_all(archive: Path, workdir: Path) -> dict[str, dict]:
-    """Run all the stages on an archive's pictures; return what each took.
+    """Run all stages on the images of an archive; return what each took.
 
-    By default `features` has nothing to do, so it runs once more, with one view, at the end.
+    At the end, the head is trained once more, on one stored view, which has to be stored first.
     """
     with project_copy(workdir, data_url=str(archive), **SETTINGS) as folder:
         (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
         stages = time_stages(folder)
         taken = {stage: run_stage(folder, stage) for stage in stages}
         set_params(folder, views=1)
-        taken["features"] = run_stage(folder, "features")
+        taken[STORING] = run_stage(folder, "train_head")
     return taken
 
 
 def time_stages(folder: Path) -> list[str]:
-    """Have a copy's dvc.yaml time each stage, with a clock in the trainings; return their names."""
+    """Change a copy's dvc.yaml so that it times each stage and epoch; return the stages' names."""
     path = folder / "dvc.yaml"
     pipeline = yaml.safe_load(path.read_text())
     for name, stage in pipeline["stages"].items():
@@ -108,7 +109,7 @@ def time_stages(folder: Path) -> list[str]:
 
 
 def run_stage(folder: Path, stage: str) -> dict[str, float]:
-    """Run a stage by DVC; return its seconds, CPU seconds and peak MB, and DVC's around it."""
+    """Run a stage by DVC; return its seconds, CPU seconds and peak MB, and what DVC adds."""
     started = time.monotonic()
     environment = {"PYTHONPATH": f"{folder}:{BENCHMARKS}", "XDG_CACHE_HOME": str(folder / "cache")}
     process = subprocess.Popen(
@@ -134,7 +135,7 @@ def run_stage(folder: Path, stage: str) -> dict[str, float]:
 
 
 def peak_memory(process: int) -> float:
-    """Return the most memory that a process has had, in MB; 0 of one that ended."""
+    """Return the peak memory of a process in MB; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:

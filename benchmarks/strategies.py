@@ -1,8 +1,8 @@
 """Measure the throughput of each strategy: python -m benchmarks.strategies [name=value …]
 
-One device, two devices of the CPU, and two processes with a core each, in turn. On two cores all
-have the same arithmetic to do, so this measures what sharing it out costs, not what it gains.
-Values replace those of params.yaml, such as data_url=sample.
+It measures one device, two devices of the CPU, and two processes with one core each, in turn. On
+the same two cores all do the same arithmetic, so this shows what distributing it costs, not what it
+gains. The values replace those of params.yaml, for example data_url=sample.
 """
 
 import json
@@ -17,11 +17,11 @@ import yaml
 from benchmarks import report
 from benchmarks.common import BENCHMARKS, measure, project_copy, save_results
 from transfer.core.files import SPLIT, read_csv
-from transfer.training.launch import environments_here
+from transfer.training.launchers import environments_here
 
 ROUNDS = 3
 STAGES = {"train_head": "head", "fine_tune": "fine-tuning"}
-# What each process of a strategy has in its environment, and on which cores it runs.
+# For each process of a strategy: its environment variables, and the cores that it runs on.
 STRATEGIES = {
     "one": lambda: [({}, "0,1")],
     "mirrored, 2 devices of the CPU": lambda: [({"TRANSFER_CPU_REPLICAS": "2"}, "0,1")],
@@ -37,23 +37,24 @@ def main() -> None:
     values |= {name: yaml.safe_load(value) for name, value in changes.items()}
     rates = {name: {phase: [] for phase in STAGES.values()} for name in STRATEGIES}
     with project_copy(**values) as folder:
-        for stage in ("download", "split", "features"):
+        for stage in ("download", "split"):
             measure([sys.executable, "-m", f"stages.{stage}"], folder)
         rows = read_csv(folder / SPLIT / "manifest.csv")
-        pictures = sum(row["split"] == "train" for row in rows)
+        image_count = sum(row["split"] == "train" for row in rows)
         for _ in range(ROUNDS):
             for stage, phase in STAGES.items():
                 for name, processes in STRATEGIES.items():
                     seconds = epoch_seconds(folder, stage, processes())
-                    rates[name][phase].append(pictures / seconds)
+                    rates[name][phase].append(image_count / seconds)
     medians = {
-        name: {phase: median(all_of) for phase, all_of in of.items()} for name, of in rates.items()
+        name: {phase: median(values) for phase, values in by_phase.items()}
+        for name, by_phase in rates.items()
     }
     report.write(save_results({"strategies": medians}))
 
 
 def epoch_seconds(folder: Path, stage: str, processes: list[tuple[dict, str]]) -> float:
-    """Return the median seconds of a training epoch; the first, which compiles, is none."""
+    """Return the median seconds of the training epochs, without the first, which also compiles."""
     result = folder / "result.json"
     path = os.pathsep.join((str(folder), str(BENCHMARKS)))
     cache = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONPATH": path}

@@ -1,6 +1,6 @@
-"""Run a command; write what it took to a JSON file: python benchmarks/timed.py RESULT COMMAND …
+"""Run a command; write its time and memory as JSON: python benchmarks/timed.py RESULT COMMAND …
 
-In a process of its own, which is small: a child's peak memory begins with its parent's.
+It needs a small process of its own: the peak memory of a child starts from that of its parent.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Measure what each trick does, alone, in milliseconds a picture; also those that are not used.
+"""Measure each trick alone, in milliseconds per image, including some that are not used.
 
-OpenVINO takes part where it is installed: pip install openvino.
+OpenVINO is measured if it is installed: pip install openvino.
 """
 
 import json
@@ -16,9 +16,9 @@ from benchmarks import report
 from benchmarks.common import PROJECT, in_turn, measure, project_copy, save_results
 
 FORWARD = "--forward"
-BATCH = 32
+BATCH = 32  # images
 ROUNDS = 15
-MATRIX = 2048
+MATRIX = 2048  # rows and columns
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def forward_in_a_process(folder: Path, **environment: str) -> dict:
-    """Measure in a process of its own: oneDNN is chosen when TensorFlow is loaded."""
+    """Measure in another process, since oneDNN is switched when TensorFlow is loaded."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.tricks", FORWARD, folder],
         cwd=PROJECT,
@@ -55,7 +55,7 @@ def forward_in_a_process(folder: Path, **environment: str) -> dict:
 
 
 def forward(folder: Path) -> dict:
-    """Return ms a picture of the frozen base in each engine, and of the floor."""
+    """Return the ms per image of the frozen base in each runtime, and the floor."""
     from transfer.core.parallel import CORES
     from transfer.core.runtime import keras, tf
     from transfer.models.backbones import build_base
@@ -109,7 +109,7 @@ def forward(folder: Path) -> dict:
 
 
 def operations(base) -> int:
-    """Return the floating-point operations of the convolutions of one picture."""
+    """Return the floating-point operations that the convolutions need for one image."""
     return sum(
         2 * int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
         for layer in base.layers
@@ -118,7 +118,7 @@ def operations(base) -> int:
 
 
 def openvino(folded, preprocessing):
-    """Return the folded base in OpenVINO, if that is installed."""
+    """Return a function that runs the folded base in OpenVINO, or None if it is not installed."""
     try:
         import openvino
     except ImportError:
@@ -135,16 +135,17 @@ def openvino(folded, preprocessing):
 
 
 def inputs(folder: Path) -> dict:
-    """Return ms a picture of ways to get and to augment pixels."""
+    """Return the ms per image of several ways to read and to augment pixels."""
     from transfer.core.files import list_files
     from transfer.core.runtime import keras, tf
     from transfer.preprocessing.decoding import decode_image
-    from transfer.training.augmentation import Augmentation, jitter, warp
+    from transfer.training.augmentation import Augmentation, ColorJitter, FlipAndRotate, warp
 
     images = np.load(folder / "data/split/images.npy", mmap_mode="r")
     files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]
-    augmentation = Augmentation(0, "horizontal", 0.2, color_jitter=0.2)
-    maps, colors = augmentation.draw_maps(BATCH, 160, 1), augmentation.draw_colors(BATCH, 1)
+    jitter = ColorJitter(0.2)
+    augmentation = Augmentation(0, (FlipAndRotate("horizontal", 0.2),), (jitter,))
+    maps, colors = augmentation.draw_maps(BATCH, 160, 1), augmentation.draw_values(jitter, BATCH, 1)
     layers = [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.2)]
     model = keras.Sequential(layers)
     augment = tf.function(lambda pixels: model(pixels, training=True))
@@ -160,7 +161,7 @@ def inputs(folder: Path) -> dict:
             "read stored pixels (used)": lambda: images[rows],
             "augment, Keras' layers": lambda: augment(floats).numpy(),
             "augment, OpenCV (used)": lambda: warp(pixels, maps),
-            "color_jitter (used where asked for)": lambda: jitter(pixels, colors),
+            "color_jitter (used if asked for)": lambda: jitter.apply(pixels, colors),
         },
         ROUNDS,
     )

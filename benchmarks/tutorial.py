@@ -1,7 +1,7 @@
-"""The training of TensorFlow's tutorial as its readers run it, timed.
+"""Train as readers of TensorFlow's tutorial do, with a clock.
 
-Steps and settings are those of https://www.tensorflow.org/tutorials/images/transfer_learning. Given
-from outside are the checkpoint and the splits, so that both sides see the same pictures.
+Steps and settings are those of https://www.tensorflow.org/tutorials/images/transfer_learning. Only
+the checkpoint and the splits are given, so that both sides see the same images.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def train(model, optimizer, train_dataset, validation_dataset, first_epoch, epoc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pictures", type=Path, help="folder of train/, val/ and test/")
+    parser.add_argument("images", type=Path, help="folder of train/, val/ and test/")
     parser.add_argument("weights", type=Path, help="of MobileNetV2 without its top")
     parser.add_argument("result", type=Path, help="JSON file to write")
     parser.add_argument("--epochs", type=int, default=10, help="of each phase")
@@ -66,7 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     tf.keras.utils.set_random_seed(arguments.seed)
-    data = load(arguments.pictures / "train"), load(arguments.pictures / "val")
+    data = load(arguments.images / "train"), load(arguments.images / "val")
     base = tf.keras.applications.MobileNetV2(
         input_shape=(*IMG_SIZE, 3), include_top=False, weights=None
     )
@@ -80,7 +80,7 @@ def main() -> None:
     optimizer = tf.keras.optimizers.RMSprop(LEARNING_RATE / 10)
     fine_tune = train(model, optimizer, *data, arguments.epochs, arguments.epochs)
     started = time.monotonic()
-    _, test_accuracy = model.evaluate(load(arguments.pictures / "test"), verbose=0)
+    _, test_accuracy = model.evaluate(load(arguments.images / "test"), verbose=0)
     test = {"accuracy": test_accuracy, "seconds": time.monotonic() - started}
     write_result(arguments.result, {"head": head, "fine_tune": fine_tune, "test": test})
 
