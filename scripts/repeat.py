@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.common import project_copy
+from scripts.project import detach_from_git, temporary_copy
 from transfer.core.errors import UserError, run_main
 
 SETTINGS = {"data_url": "sample", "head_epochs": 2, "fine_tune_epochs": 2}
@@ -29,15 +29,11 @@ def main() -> None:
 
 def hashes_of_a_run() -> dict[str, str]:
     """Run the pipeline in a new folder; return the MD5 of each output, as DVC has it."""
-    with project_copy(**SETTINGS) as folder:
+    with temporary_copy(**SETTINGS) as folder:
+        detach_from_git(folder)
         own = {"XDG_CACHE_HOME": str(folder / "cache")}
-        for command in (("config", "core.no_scm", "true"), ("repro",)):
-            subprocess.run(
-                [Path(sys.executable).with_name("dvc"), *command],
-                cwd=folder,
-                env=os.environ | own,
-                check=True,
-            )
+        dvc = Path(sys.executable).with_name("dvc")
+        subprocess.run([dvc, "repro"], cwd=folder, env=os.environ | own, check=True)
         stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 

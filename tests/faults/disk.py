@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.common import PROJECT, project_copy
+from scripts.project import PROJECT, temporary_copy
 from tests.faults.table import record
 from transfer.core.files import list_files, sha256
 from transfer.download.sample import draw_sample
@@ -48,7 +48,7 @@ def main() -> None:
         )
     stages = list(STAGES)[:2] if short else list(STAGES)
     rows = []
-    with small_disk() as disk, project_copy(data_url=str(disk / "pictures"), **SETTINGS) as copy:
+    with small_disk() as disk, temporary_copy(data_url=str(disk / "pictures"), **SETTINGS) as copy:
         draw_sample(disk / "pictures", 20)
         folder = disk / "project"
         subprocess.run(["cp", "-r", copy, folder], check=True)

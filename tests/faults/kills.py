@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.common import project_copy
+from scripts.project import detach_from_git, temporary_copy
 from tests.faults.table import record
 from transfer.core.files import list_files, sha256
 
@@ -53,9 +53,9 @@ def main() -> None:
     kinds = list(KINDS)[:KILLS_A_RUN] if short else [*KINDS] * 6
     stages = STAGES[-1:] if short else STAGES
     rng = np.random.default_rng(0)
-    with project_copy(**SETTINGS) as folder:
+    with temporary_copy(**SETTINGS) as folder:
+        detach_from_git(folder)
         os.environ |= {"XDG_CACHE_HOME": str(folder / "cache"), "DVC_SITE_CACHE_DIR": str(folder)}
-        subprocess.run(["dvc", "config", "core.no_scm", "true"], cwd=folder, check=True)
         dvc(folder, "repro", STAGES[-1])
         seconds = {stage: timed(folder, stage) for stage in stages}
         expected = outputs(folder)

@@ -25,3 +25,31 @@ def imported_names(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def module_name(path: Path) -> str:
+    """Return what a file of the project is imported as."""
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules that a file imports, at any level, `a.b` of `from a import b` included.
+
+    Of the project's own packages, b is resolved: `from transfer import data` imports transfer.data,
+    and not what else transfer holds.
+    """
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: import from the whole name instead"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            inner = {name for name in names if _is_module(name)}
+            modules |= inner | ({node.module} if names - inner else set())
+    return modules
+
+
+def _is_module(name: str) -> bool:
+    path = PROJECT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()

@@ -2,15 +2,16 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-from tests.helpers.project import PROJECT, project_files
+from scripts.project import copy_project, set_params
 
+# What tests use besides what the pipeline needs.
+MORE = (".gitignore", ".streamlit", "app", "scripts")
 # Parameters with which the pipeline runs in a minute.
 SMALL = {
     "base_weights": "random",
@@ -32,10 +33,7 @@ class Repository:
 
     def add_project(self) -> None:
         """Copy the project here, without the results of its full run."""
-        for name in project_files():
-            if not name.startswith(("dvc.lock", "metrics/", "plots/", "models/model_card.md")):
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(PROJECT / name, self.folder / name)
+        copy_project(self.folder, *MORE)
 
     def clone(self, folder: Path) -> "Repository":
         clone = Repository(folder)
@@ -60,12 +58,7 @@ class Repository:
 
     def set_params(self, **values) -> None:
         """Edit params.yaml as a person does: the lines stay, and so do their comments."""
-        path = self.folder / "params.yaml"
-        text = path.read_text()
-        for name, value in values.items():
-            text, edits = re.subn(rf"(?m)^{name}:[^#\n]*?( +#.*)?$", rf"{name}: {value}\1", text)
-            assert edits == 1, name
-        path.write_text(text)
+        set_params(self.folder, **values)
 
     def commit(self, message: str = "commit") -> None:
         self.run("git", "add", "-A")
