@@ -6,13 +6,13 @@ All but MobileNetV2 have random weights: this shows that each works, not how goo
 """
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.common import PROJECT, measure, project_copy, save_results
+from benchmarks.common import measure, save_results
+from scripts.project import temporary_copy
 
 FAMILIES = (
     *("MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"),
@@ -33,9 +33,8 @@ def try_backbone(backbone: str) -> dict:
     layers, parameters = size_of(backbone)
     weights = "imagenet" if backbone == "MobileNetV2" else "random"
     middle = {"backbone": backbone, "base_weights": weights, "fine_tune_at": layers // 2}
-    with project_copy(**SETTINGS, **middle) as folder:
+    with temporary_copy(None, "scripts", **SETTINGS, **middle) as folder:
         peaks = [measure([sys.executable, "-m", f"stages.{name}"], folder)[1] for name in STAGES]
-        shutil.copytree(PROJECT / "scripts", folder / "scripts")
         tuned = json.loads((folder / "metrics/fine_tune.json").read_text())
         return {
             "weights": weights,

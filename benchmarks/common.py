@@ -1,43 +1,17 @@
-"""What benchmarks share: copies of the project, measured processes, one file of results, tables."""
+"""What benchmarks share: measured processes, one file of results, tables."""
 
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import yaml
 
 BENCHMARKS = Path(__file__).parent
-PROJECT = BENCHMARKS.parent
 RESULTS = Path(os.environ.get("BENCH_RESULTS", BENCHMARKS)) / "results.json"
-
-
-@contextmanager
-def project_copy(where: Path | None = None, /, **changes) -> Iterator[Path]:
-    """Yield a copy, in a folder if not in /tmp, of what the stages need; change its params.yaml."""
-    with TemporaryDirectory(dir=where) as name:
-        folder = Path(name)
-        for part in ("stages", "transfer"):
-            shutil.copytree(PROJECT / part, folder / part)
-        (folder / ".dvc").mkdir()
-        for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "params.yaml"):
-            shutil.copy(PROJECT / part, folder / part)
-        set_params(folder, **changes)
-        yield folder
-
-
-def set_params(folder: Path, **changes) -> None:
-    """Change values in a copy's params.yaml."""
-    path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
 def measure(command: list, folder: Path, **environment: str) -> tuple[float, float]:

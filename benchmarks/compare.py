@@ -17,7 +17,8 @@ from pathlib import Path
 from scipy import stats
 
 from benchmarks import report
-from benchmarks.common import BENCHMARKS, RESULTS, measure, project_copy, save_results, set_params
+from benchmarks.common import BENCHMARKS, RESULTS, measure, save_results
+from scripts.project import set_params, temporary_copy
 
 PHASES = ("head", "fine_tune")
 
@@ -44,7 +45,7 @@ def main() -> None:
         if runs["tutorial"]:
             report.write(save_results(summary(runs, onednn) | {"comparison": comparison}))
 
-    with project_copy(**epochs) as folder:
+    with temporary_copy(**epochs) as folder:
         measure([sys.executable, "-m", "stages.download"], folder)
         for seed in arguments.seeds:
             set_params(folder, seed=seed)

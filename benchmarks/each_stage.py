@@ -7,13 +7,13 @@ import sys
 
 import yaml
 
-from benchmarks.common import PROJECT, measure, project_copy
+from benchmarks.common import measure
+from scripts.project import PROJECT, parse_change, temporary_copy
 
 
 def main() -> None:
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-    changes = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with project_copy(**{name: yaml.safe_load(v) for name, v in changes.items()}) as folder:
+    with temporary_copy(**dict(map(parse_change, sys.argv[1:]))) as folder:
         print("| stage | seconds | peak MB |\n|---|---:|---:|", flush=True)
         for name in stages:
             seconds, peak = measure([sys.executable, "-m", f"stages.{name}"], folder)

@@ -21,7 +21,8 @@ import numpy as np
 import yaml
 
 from benchmarks import report
-from benchmarks.common import BENCHMARKS, project_copy, save_results, set_params
+from benchmarks.common import BENCHMARKS, save_results
+from scripts.project import detach_from_git, set_params, temporary_copy
 from transfer.core.parallel import map_in_threads
 
 SIZE = 96  # width and height of a drawn image, in pixels
@@ -85,8 +86,8 @@ def run_all(archive: Path, workdir: Path) -> dict[str, dict]:
 
     At the end, the head is trained once more, on one stored view, which has to be stored first.
     """
-    with project_copy(workdir, data_url=str(archive), **SETTINGS) as folder:
-        (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    with temporary_copy(workdir, data_url=str(archive), **SETTINGS) as folder:
+        detach_from_git(folder)
         stages = time_stages(folder)
         taken = {stage: run_stage(folder, stage) for stage in stages}
         set_params(folder, views=1)

@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from benchmarks import report
-from benchmarks.common import BENCHMARKS, measure, project_copy, save_results
+from benchmarks.common import BENCHMARKS, measure, save_results
+from scripts.project import parse_change, temporary_copy
 from transfer.core.files import SPLIT, read_csv
 from transfer.training.launchers import environments_here
 
@@ -32,11 +31,9 @@ STRATEGIES = {
 
 
 def main() -> None:
-    changes = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    values = {"head_epochs": 4, "fine_tune_epochs": 4}
-    values |= {name: yaml.safe_load(value) for name, value in changes.items()}
+    values = {"head_epochs": 4, "fine_tune_epochs": 4} | dict(map(parse_change, sys.argv[1:]))
     rates = {name: {phase: [] for phase in STAGES.values()} for name in STRATEGIES}
-    with project_copy(**values) as folder:
+    with temporary_copy(**values) as folder:
         for stage in ("download", "split"):
             measure([sys.executable, "-m", f"stages.{stage}"], folder)
         rows = read_csv(folder / SPLIT / "manifest.csv")

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.common import project_copy, save_results
+from benchmarks.common import save_results
+from scripts.project import temporary_copy
 
 LEARNING_RATES = (3e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3)
 VIEWS = 10  # as many as the head has epochs: each trains on a view of its own
@@ -18,7 +19,7 @@ FROM = "block_13_expand"  # as high as the stored features for fine-tuning reach
 
 
 def main() -> None:
-    with project_copy(fine_tune_at=FROM) as folder:
+    with temporary_copy(fine_tune_at=FROM) as folder:
         run(folder, "git", "init", "-q")
         run(folder, "git", "add", "-A")
         author = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")

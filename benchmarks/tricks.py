@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
-from benchmarks.common import PROJECT, in_turn, measure, project_copy, save_results
+from benchmarks.common import in_turn, measure, save_results
+from scripts.project import PROJECT, temporary_copy
 
 FORWARD = "--forward"
 BATCH = 32  # images
@@ -25,7 +26,7 @@ def main() -> None:
     if FORWARD in sys.argv:
         print(json.dumps(forward(Path(sys.argv[-1]))))
         return
-    with project_copy() as folder:
+    with temporary_copy() as folder:
         for stage in ("download", "split"):
             measure([sys.executable, "-m", f"stages.{stage}"], folder)
         tricks = {

@@ -90,16 +90,17 @@ def is_copy(folder: Path) -> bool:
 
 
 @contextmanager
-def temporary_copy(parent: Path | None = None, /, **params: object) -> Iterator[Path]:
+def temporary_copy(parent: Path | None = None, /, *more: str, **params: object) -> Iterator[Path]:
     """Yield a copy of what the pipeline needs, and remove it in the end.
 
     Args:
         parent: The folder to make it in; None: that for temporary files.
+        more: As for `copy_project`.
         params: As for `copy_project`.
     """
     with TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
-        copy_project(folder, **params)
+        copy_project(folder, *more, **params)
         yield folder
 
 
