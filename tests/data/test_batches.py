@@ -8,29 +8,29 @@ from transfer.data.batches import Batches, KeptArrays
 LABELS = np.arange(10) * 7
 
 
-def labels_of(places, view):
-    return (LABELS[places],)
+def labels_of(indices, view):
+    return (LABELS[indices],)
 
 
 class Counted:
-    """A source of an array that tells place and epoch, which knows how often it was asked."""
+    """A reader of an array that encodes index and epoch, and counts its calls."""
 
     def __init__(self):
-        self.asked = 0
+        self.calls = 0
 
-    def __call__(self, places, epoch):
-        self.asked += 1
-        return (places * 100 + epoch,)
+    def __call__(self, indices, epoch):
+        self.calls += 1
+        return (indices * 100 + epoch,)
 
 
 def read(dataset, epoch=1):
-    """Return what an epoch gives: features and labels."""
+    """Return the features and the labels of an epoch."""
     dataset.start(epoch)
     parts = zip(*(dataset[i] for i in range(len(dataset))), strict=True)
     return [np.concatenate(part) for part in parts]
 
 
-def test_every_picture_comes_once_an_epoch_in_an_order_of_its_own():
+def test_every_epoch_has_each_image_once_in_an_order_of_its_own():
     dataset = Batches(Counted(), labels_of, 10, 4, seed=7)
     assert [len(dataset[i][0]) for i in range(len(dataset))] == [4, 4, 2]
     orders = []
@@ -47,55 +47,55 @@ def test_every_picture_comes_once_an_epoch_in_an_order_of_its_own():
     assert Batches(Counted(), labels_of, 10, 4, seed=8).order.tolist() != orders[0]
 
 
-def test_without_a_seed_the_order_is_that_of_the_split():
+def test_without_a_seed_the_order_is_the_order_of_the_split():
     dataset = Batches(Counted(), labels_of, 10, 4)
     for epoch in (3, 4):
         np.testing.assert_array_equal(read(dataset, epoch)[0], np.arange(10) * 100 + epoch)
 
 
 def test_views_take_turns():
-    dataset = Batches(Counted(), lambda places, view: (places + view,), 10, 4, views=3)
+    dataset = Batches(Counted(), lambda indices, view: (indices + view,), 10, 4, views=3)
     for epoch, view in ((1, 1), (3, 3), (4, 1), (11, 2)):
         features, targets = read(dataset, epoch)
         np.testing.assert_array_equal(features % 100, view)
         np.testing.assert_array_equal(targets, np.arange(10) + view)
 
 
-def test_targets_may_have_weights_or_be_none():
-    weighed = Batches(Counted(), lambda places, view: (places, places * 2), 10, 4)
-    assert [array.tolist() for array in weighed[2]] == [[801, 901], [8, 9], [16, 18]]
-    (features,) = Batches(Counted(), lambda places, view: (), 10, 4)[2]
+def test_targets_may_have_weights_or_be_missing():
+    weighted = Batches(Counted(), lambda indices, view: (indices, indices * 2), 10, 4)
+    assert [array.tolist() for array in weighted[2]] == [[801, 901], [8, 9], [16, 18]]
+    (features,) = Batches(Counted(), lambda indices, view: (), 10, 4)[2]
     assert features.tolist() == [801, 901]
 
 
-def test_several_arrays_stay_a_tuple():
-    dataset = Batches(lambda places, epoch: (places, -places), labels_of, 10, 4)
+def test_several_arrays_are_a_tuple():
+    dataset = Batches(lambda indices, epoch: (indices, -indices), labels_of, 10, 4)
     (first, second), labels = dataset[2]
     assert (first.tolist(), second.tolist()) == ([8, 9], [-8, -9])
     assert labels.tolist() == [56, 63]
 
 
 def test_kept_batches_are_computed_once():
-    for keep, asked in ((True, 3), (False, 9)):
-        source = Counted()
-        dataset = Batches(source, labels_of, 10, 4, keep=keep)
+    for keep, calls in ((True, 3), (False, 9)):
+        reader = Counted()
+        dataset = Batches(reader, labels_of, 10, 4, keep=keep)
         seen = [read(dataset, epoch) for epoch in (1, 2, 3)]
-        assert source.asked == asked
+        assert reader.calls == calls
         for _, labels in seen:
             np.testing.assert_array_equal(labels, LABELS)
 
 
 def test_batches_are_kept_up_to_a_number_of_bytes(monkeypatch):
     monkeypatch.setattr(batches, "KEPT_BYTES", 2 * 4 * 8 + 8)  # of 4, 4 and 2 numbers of 8 bytes
-    source = Counted()
-    dataset = Batches(source, labels_of, 10, 4, keep=True)
+    reader = Counted()
+    dataset = Batches(reader, labels_of, 10, 4, keep=True)
     first, second = read(dataset), read(dataset)
-    assert sorted(dataset.kept.places) == [0, 1]
-    assert source.asked == 4
+    assert sorted(dataset.kept.entries) == [0, 1]
+    assert reader.calls == 4
     np.testing.assert_array_equal(first[0] // 100, second[0] // 100)
 
 
-def test_kept_arrays_come_back_to_the_bit_and_leave_no_file(tmp_path, monkeypatch):
+def test_kept_arrays_are_bit_identical_and_leave_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     kept = KeptArrays(10**6)
@@ -113,14 +113,14 @@ def test_kept_arrays_come_back_to_the_bit_and_leave_no_file(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_disk_has_no_room_for_is_computed_again(monkeypatch):
-    source = Counted()
-    dataset = Batches(source, labels_of, 10, 4, keep=True)
+def test_batches_without_room_on_the_disk_are_computed_again(monkeypatch):
+    reader = Counted()
+    dataset = Batches(reader, labels_of, 10, 4, keep=True)
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(batches.os, "pwrite", full)
     first, second = read(dataset), read(dataset)
-    assert source.asked == 6
+    assert reader.calls == 6
     np.testing.assert_array_equal(first[0], second[0])

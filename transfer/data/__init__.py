@@ -1,1 +1,1 @@
-"""The images on disk: as they were downloaded, as arrays of pixels, and in batches."""
+"""The images on disk: files as they were downloaded, arrays of pixels, and batches."""

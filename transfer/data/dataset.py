@@ -1,6 +1,8 @@
-"""The split data set on disk: one array of pixels and a manifest, row by row."""
+"""The split data set on disk: one array of pixels and a manifest, with a row for each image."""
 
 import math
+import os
+import weakref
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,22 +21,23 @@ REJECTED = "rejected.csv"
 NEAR_DUPLICATES = "near_duplicates.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
 NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
-# From places in a split, int [B], and a view, from 1, to arrays [B, …].
+# From indices of images in a split, int [B], and a view, from 1, to arrays [B, …].
 Reader = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 
 
 class StoredArray:
-    """A .npy file whose rows are read when they are asked for.
+    """A .npy file whose rows are read on demand.
 
-    Not a memory map, whose pages count as the process' memory for as long as there is some; nor
-    np.load, which can be told to unpickle.
+    It is not a memory map, whose pages count as memory of the process as long as there is any, nor
+    np.load, which can be told to unpickle. The file stays open: it can be read to the end even if
+    it is removed or replaced in the meantime.
     """
 
-    def __init__(self, path: Path):
-        """Read the header.
+    def __init__(self, path: Path) -> None:
+        """Open the file and read its header.
 
         Raises:
-            UserError: The file is not whole, or no rows of numbers that `np.save` wrote.
+            UserError: The file is not whole, or does not hold rows of numbers as `np.save` does.
         """
         self.path = path
         with path.open("rb") as file:
@@ -52,36 +55,55 @@ class StoredArray:
                     f"NumPy saves them, received {one_line(error)}; dvc repro makes it again"
                 ) from None
             self.start = file.tell()
+            self.file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.file)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Return some rows, in new memory.
+        """Return some rows in new memory; several threads may read at once.
 
         Args:
-            rows: int [B].
+            rows: Indices of the rows, int [B].
 
         Raises:
             UserError: The file ends before them.
         """
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        with self.path.open("rb", buffering=0) as file:
-            for value, row in zip(values, rows, strict=True):
-                file.seek(self.start + int(row) * value.nbytes)
-                if file.readinto(value) != value.nbytes:
-                    raise UserError(f"{self.path} is damaged: it ends in row {row}")
+        for value, row in zip(values, rows, strict=True):
+            if not read_array(self.file, self.start + int(row) * value.nbytes, value):
+                raise UserError(f"{self.path} is damaged: it ends in row {row}")
         return values
+
+
+def read_array(file: int, offset: int, array: np.ndarray) -> bool:
+    """Fill an array with bytes of an open file; return whether the file has as many.
+
+    os.preadv would save a copy, but macOS has it only since version 11.
+
+    Args:
+        file: File descriptor. Its position is neither used nor changed.
+        offset: Where in the file the array begins, in bytes.
+        array: The array to fill, of any shape and any dtype without objects.
+    """
+    content = os.pread(file, array.nbytes, offset)
+    if len(content) != array.nbytes:
+        return False
+    if content:
+        array[...] = np.frombuffer(content, array.dtype).reshape(array.shape)
+    return True
 
 
 @dataclass(frozen=True)
 class Split:
-    """The pictures of one split.
+    """The images of one split.
 
-    images: uint8 [M, H, W, 3], those of all the splits, on disk.
-    rows: int [N], the rows of `images` that are this split's.
+    images: uint8 [M, H, W, 3], the images of all splits, on disk.
+    rows: int [N], the rows of `images` that belong to this split.
     labels: int [N], indices into `class_names`.
     paths: N paths below data/raw.
+    class_names: Sorted.
     """
 
     images: StoredArray
@@ -92,34 +114,44 @@ class Split:
 
 
 def load_split(folder: Path, split: str) -> Split:
-    """Open a split that the stage `split` wrote."""
-    numbers, rows, labels, paths = {}, array("q"), array("q"), []
+    """Open a split that the stage `split` wrote.
+
+    Args:
+        folder: Where the stage wrote it.
+        split: `train`, `val` or `test`.
+    """
+    codes, rows, labels, paths = {}, array("q"), array("q"), []
     for index, row in enumerate(iter_csv(folder / MANIFEST)):
-        number = numbers.setdefault(row["label"], len(numbers))
+        code = codes.setdefault(row["label"], len(codes))
         if row["split"] == split:
             rows.append(index)
-            labels.append(number)
+            labels.append(code)
             paths.append(row["path"])
-    class_names = sorted(numbers)
-    index_of = np.array([class_names.index(name) for name in numbers])
+    class_names = sorted(codes)
+    label_of = np.array([class_names.index(name) for name in codes])
     return Split(
         images=StoredArray(folder / IMAGES),
         rows=np.array(rows),
-        labels=index_of[labels],
+        labels=label_of[labels],
         paths=paths,
         class_names=class_names,
     )
 
 
 def plain_pixels(split: Split) -> Reader:
-    """Return the source of a split's pixels as they are, uint8 [B, H, W, 3]."""
-    return lambda places, epoch: (split.images[split.rows[places]],)
+    """Return a reader of a split's pixels without augmentation, uint8 [B, H, W, 3]."""
+    return lambda indices, view: (split.images[split.rows[indices]],)
 
 
 def write_array_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Write the head of a .npy file, whose rows follow as bytes.
+    """Write the header of a .npy file, whose rows follow as bytes.
 
-    NumPy pads it so that it keeps its length when the first dimension grows.
+    NumPy pads the header, so that it keeps its length when the first dimension grows.
+
+    Args:
+        file: Open for writing, at its beginning.
+        dtype: Type of the numbers.
+        shape: Shape of the whole array.
     """
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
