@@ -1,11 +1,11 @@
-"""Say what pictures show.
+"""Predict the class of images.
 
     python -m scripts.predict cat.jpg holiday/ 'more/*.png' https://example.org/dog.jpg
     find / -name '*.jpg' | python -m scripts.predict --csv - > found.csv
     python -m scripts.predict - < cat.jpg
 
-A folder stands for all the pictures below it; - for a picture on standard input, or for a list of
-any of these, one a line.
+A folder means all images below it. - means an image on standard input, or a list of any of these,
+one per line.
 """
 
 import argparse
@@ -17,8 +17,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 from PIL import Image
@@ -28,56 +27,56 @@ from transfer.core.console import quiet
 from transfer.core.errors import UserError, one_line, printable, run_main
 from transfer.core.files import MODEL, list_files
 from transfer.core.parallel import CORES, map_in_threads
+from transfer.data.formats import FORMATS, SUFFIXES
 from transfer.download import fetch
-from transfer.download.archives import SUFFIXES
-from transfer.preprocessing.decoding import FORMATS
 
-BATCH = 32  # pictures; each core has one
+BATCH_SIZE = 32  # each core has one batch
 STANDARD_INPUT = "-"
 
-# Its name, and the probabilities of the classes or why it can't be read.
+# The name of an image, and the probabilities of the classes, float32 [C], or why it can't be read.
 Prediction = tuple[str, np.ndarray | str]
 
 
 def main() -> None:
     arguments = parse()
-    content = sys.stdin.buffer.read() if STANDARD_INPUT in arguments.pictures else b""
-    sources = [name for argument in arguments.pictures for name in expand(argument, content)]
-    if not sources:
-        raise UserError(f"there are no pictures in {', '.join(arguments.pictures)}")
+    content = sys.stdin.buffer.read() if STANDARD_INPUT in arguments.images else b""
+    names = [name for argument in arguments.images for name in expand(argument, content)]
+    if not names:
+        raise UserError(f"there are no images in {', '.join(arguments.images)}")
 
-    from transfer.serving.served import serve  # TensorFlow takes seconds to load
+    from transfer.serving.predictor import load_predictor  # TensorFlow takes seconds to load
 
-    served = serve(arguments.model)
+    predictor = load_predictor(arguments.model)
 
-    def predict(names: list[str]) -> list[Prediction]:
-        read = [attempt(served.read, name, content) for name in names]
-        pixels = [picture for picture in read if isinstance(picture, np.ndarray)]
-        rows = iter(served.predict(np.stack(pixels)) if pixels else ())
+    def predict(batch: list[str]) -> list[Prediction]:
+        decoded = [decode(predictor.decode, name, content) for name in batch]
+        pixels = [result for result in decoded if isinstance(result, np.ndarray)]
+        rows = iter(predictor.predict(np.stack(pixels)) if pixels else ())
         return [
             (name, result if isinstance(result, str) else next(rows))
-            for name, result in zip(names, read, strict=True)
+            for name, result in zip(batch, decoded, strict=True)
         ]
 
     failed = []
-    batches = [sources[i : i + BATCH] for i in range(0, len(sources), BATCH)]
-    # On a terminal the lines themselves show how far it is.
+    batches = [names[i : i + BATCH_SIZE] for i in range(0, len(names), BATCH_SIZE)]
+    # On a terminal, the lines of the output show the progress.
     hidden = sys.stdout.isatty() or None
     with (
         quiet() as stderr,
-        tqdm(total=len(sources), unit=" pictures", file=stderr, disable=hidden) as bar,
+        tqdm(total=len(names), unit=" images", file=stderr, disable=hidden) as bar,
     ):
         predictions = map_in_threads(predict, batches, 2 * CORES)
-        arguments.write(readable(predictions, bar, failed, stderr), served.description.classes)
+        arguments.write(readable(predictions, bar, failed, stderr), predictor.description.classes)
     if failed:
-        raise UserError(f"{len(failed)} of {len(sources)} pictures could not be read")
+        raise UserError(f"{len(failed)} of {len(names)} images could not be read")
 
 
 def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pictures", nargs="+", help="files, folders, patterns, URLs, or -")
+    parser.add_argument("images", nargs="+", help="files, folders, patterns, URLs, or -")
     parser.add_argument("--model", type=Path, default=MODEL, help=f"instead of {MODEL}")
     form = parser.add_mutually_exclusive_group()
     for name, write in (("--json", write_json), ("--csv", write_csv)):
@@ -87,12 +86,13 @@ def parse() -> argparse.Namespace:
 
 
 def expand(argument: str, content: bytes) -> list[str]:
-    """Return the names of the pictures that an argument stands for.
+    """Return the names of the images that an argument means.
 
     Args:
-        content: What came on standard input: a picture, or a list of arguments.
+        argument: A file, a folder, a pattern, a URL or -.
+        content: What came on standard input: an image, or a list of arguments.
     """
-    if argument == STANDARD_INPUT and not is_picture(content):
+    if argument == STANDARD_INPUT and not is_image(content):
         lines = content.decode(errors="surrogateescape").splitlines()
         return [name for line in lines if line.strip() for name in expand(line.strip(), b"")]
     if fetch.is_url(argument) or argument == STANDARD_INPUT:
@@ -107,7 +107,8 @@ def expand(argument: str, content: bytes) -> list[str]:
     return [argument]
 
 
-def is_picture(content: bytes) -> bool:
+def is_image(content: bytes) -> bool:
+    """Return whether bytes begin like an image of one of the formats that are read."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS):
             return True
@@ -115,18 +116,23 @@ def is_picture(content: bytes) -> bool:
         return False
 
 
-def attempt(read: Callable, name: str, content: bytes) -> np.ndarray | str:
-    """Return a picture's pixels, or why they can't be had."""
+def decode(
+    decode_file: Callable[[Path | BinaryIO], np.ndarray | str], name: str, content: bytes
+) -> np.ndarray | str:
+    """Return an image's pixels, uint8 [H, W, 3], or the reason why it can't be read.
+
+    Args:
+        decode_file: Decodes a file on the disk or in memory.
+        name: A path, a URL or -.
+        content: What came on standard input.
+    """
     if name == STANDARD_INPUT:
-        with NamedTemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            return read(Path(file.name))
+        return decode_file(io.BytesIO(content))
     if not fetch.is_url(name):
-        return read(Path(name))
+        return decode_file(Path(name))
     try:
-        with fetch.kept_if_right(fetch.fetch(name), keep=False) as path:  # it is asked about once
-            return read(path)
+        with fetch.kept_if_valid(fetch.fetch(name), keep=False) as path:  # it is needed once
+            return decode_file(path)
     except (UserError, FileNotFoundError) as error:
         return one_line(error)
 
@@ -134,7 +140,14 @@ def attempt(read: Callable, name: str, content: bytes) -> np.ndarray | str:
 def readable(
     batches: Iterable[list[Prediction]], bar: tqdm, failed: list[str], stderr: TextIO
 ) -> Iterator[Prediction]:
-    """Yield the predictions one by one; say what could not be read and add it to `failed`."""
+    """Yield the predictions one by one; report the images that could not be read.
+
+    Args:
+        batches: Predictions, batch by batch.
+        bar: Progress in images, updated after each batch.
+        failed: Filled with the names of the images that could not be read.
+        stderr: Where to report them.
+    """
     for batch in batches:
         for name, result in batch:
             if isinstance(result, str):
@@ -146,30 +159,33 @@ def readable(
 
 
 def write_table(predictions: Iterable[Prediction], classes: list[str]) -> None:
+    """Print the class and its probability in aligned columns."""
     width = max(map(len, ["class", *classes]))
-    print(f"{'class':<{width}}  probability  picture")
+    print(f"{'class':<{width}}  probability  image")
     for name, probabilities in predictions:
         best = probabilities.argmax()
         print(f"{classes[best]:<{width}}  {probabilities[best]:11.4f}  {name}")
 
 
 def write_json(predictions: Iterable[Prediction], classes: list[str]) -> None:
+    """Print one JSON object per line, with the probabilities of all classes."""
     for name, probabilities in predictions:
         values = dict(zip(classes, np.round(probabilities.astype(float), 5).tolist(), strict=True))
         best = max(values, key=values.get)
-        row = {"picture": name, "class": best, "probability": values[best]}
+        row = {"image": name, "class": best, "probability": values[best]}
         print(json.dumps(row | {"probabilities": values}))
 
 
 def write_csv(predictions: Iterable[Prediction], classes: list[str]) -> None:
+    """Print CSV with a header and a column for each class."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["picture", "class", "probability", *classes])
+    writer.writerow(["image", "class", "probability", *classes])
     for name, probabilities in predictions:
         values = np.round(probabilities.astype(float), 5).tolist()
         writer.writerow([name, classes[probabilities.argmax()], max(values), *values])
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` takes what it wants
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may close the pipe early
     sys.stdout.reconfigure(errors="surrogateescape")  # names need not be UTF-8
     run_main(main)

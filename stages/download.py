@@ -1,4 +1,4 @@
-"""Fetch the pictures and the base's ImageNet weights, verify both."""
+"""Fetch the images and the ImageNet weights of the base; verify both."""
 
 from transfer.core.files import BASE_WEIGHTS, RAW
 from transfer.core.params import load_params
@@ -6,11 +6,16 @@ from transfer.core.processes import read_launch
 from transfer.core.stage import run_stage
 from transfer.data.labels import label_images
 from transfer.data.raw import RawImages
-from transfer.download.acquire import KNOWN_CONTENT, acquire_images, check_source, content_sha256
+from transfer.download.acquire import (
+    KNOWN_CONTENT,
+    acquire_images,
+    check_data_url,
+    content_sha256,
+)
 from transfer.download.weights import check_base_weights, load_base_weights, save_base_weights
 from transfer.models.backbones import build_base, check_layers
 
-WEIGHTS_SIZE = 224  # convolutions fit any size; the file must not depend on image_size
+WEIGHTS_SIZE = 224  # any would do for the convolutions; the file must not depend on image_size
 
 
 def main() -> None:
@@ -19,21 +24,21 @@ def main() -> None:
     base = build_base(params.backbone, WEIGHTS_SIZE)
     check_layers(params, [layer.name for layer in base.layers])
     check_base_weights(params.base_weights, params.backbone)
-    check_source(params.data_url)
+    check_data_url(params.data_url)
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
     acquire_images(params.data_url, params.data_sha256, RAW)
 
-    pictures = label_images(RawImages(RAW).names)
-    classes = pictures.class_names
+    images = label_images(RawImages(RAW).names)
+    classes = images.class_names
     print(
-        f"download: {len(pictures.paths):,} pictures of {len(classes)} classes "
+        f"download: {len(images.paths):,} images of {len(classes)} classes "
         f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
         f"weights of {params.backbone}: {params.base_weights}"
     )
     if not params.data_sha256 and params.data_url not in {"sample", *KNOWN_CONTENT}:
-        print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these pictures")
+        print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these images")
 
 
 if __name__ == "__main__":

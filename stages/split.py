@@ -1,4 +1,4 @@
-"""Decode every picture once, and deal the pictures out to train, val and test."""
+"""Decode every image once, and split the images into train, val and test."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ from transfer.preprocessing.decoding import decode_images
 from transfer.preprocessing.duplicates import near_duplicates, perceptual_hashes
 from transfer.preprocessing.splits import assign_splits, check_rejected, drop_duplicates
 
-# Beside the folder, which is there only after a success, and moved into it then.
+# Beside the folder, which exists only after a success; then it is moved inside.
 REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
 
 
@@ -35,13 +35,13 @@ def main() -> None:
     params = load_params()
     with replacing(SPLIT) as folder:
         folder.mkdir()
-        pictures, hashes, sizes, rejected = decode(folder / IMAGES, params)
-        splits = assign_splits(pictures, params.val_fraction, params.test_fraction, params.seed)
-        write_csv(folder / MANIFEST, MANIFEST_COLUMNS, manifest(pictures, splits, hashes, sizes))
+        table, hashes, sizes, rejected = decode(folder / IMAGES, params)
+        splits = assign_splits(table, params.val_fraction, params.test_fraction, params.seed)
+        write_csv(folder / MANIFEST, MANIFEST_COLUMNS, manifest(table, splits, hashes, sizes))
         near = near_duplicates(perceptual_hashes(StoredArray(folder / IMAGES)), splits)
         pairs = [
-            (pictures.paths[a], SPLITS[splits[a]], pictures.paths[b], SPLITS[splits[b]], bits)
-            for a, b, bits in near
+            (table.paths[a], SPLITS[splits[a]], table.paths[b], SPLITS[splits[b]], distance)
+            for a, b, distance in near
         ]
         write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
         REJECTED_SO_FAR.replace(folder / REJECTED)
@@ -52,72 +52,84 @@ def main() -> None:
 def decode(
     target: Path, params: Params
 ) -> tuple[ImageTable, np.ndarray, np.ndarray, list[Rejected]]:
-    """Decode the pictures in data/raw into the array `target`, but for those rejected.
+    """Decode the images in data/raw, except those rejected, into the array `target`.
+
+    Args:
+        target: Where to write the array.
+        params: All parameters.
 
     Returns:
-        The pictures in the array, their SHA-256, 32 bytes [N], and width and height, int [N, 2];
-        and those rejected.
+        The images in the array; their SHA-256, 32 bytes [N]; their width and height, int [N, 2];
+        and the images rejected.
 
     Raises:
-        UserError: Too many were; REJECTED_SO_FAR names them.
+        UserError: Too many images were rejected; REJECTED_SO_FAR lists them.
     """
     raw = RawImages(RAW)
-    pictures = label_images(raw.names)
-    hashes = hash_contents(raw, pictures.paths)
-    kept, rejected = drop_duplicates(pictures, hashes)
+    table = label_images(raw.names)
+    hashes = hash_contents(raw, table.paths)
+    kept, rejected = drop_duplicates(table, hashes)
     sizes, reasons = decode_images(
         target,
-        [pictures.paths[i] for i in kept],
+        [table.paths[i] for i in kept],
         params.image_size,
         params.crop_to_aspect_ratio,
-        raw.source,
+        raw.image_file,
     )
     rejected += [
-        Rejected(pictures.paths[kept[place]], reason, UNREADABLE)
-        for place, reason in reasons.items()
+        Rejected(table.paths[kept[index]], reason, UNREADABLE) for index, reason in reasons.items()
     ]
     write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
-    check_rejected(pictures, rejected, params.max_rejected, REJECTED_SO_FAR)
+    check_rejected(table, rejected, params.max_rejected, REJECTED_SO_FAR)
     decoded = np.delete(kept, list(reasons))
-    return pictures.at(decoded), hashes[decoded], sizes, rejected
+    return table.at(decoded), hashes[decoded], sizes, rejected
 
 
 def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:
-    """Return the SHA-256 of each picture, 32 bytes [N]; of one that can't be read its path's, as it
-    is like no other."""
+    """Return the SHA-256 of each image, 32 bytes [N].
 
-    def content(path: str) -> bytes:
+    For an image that can't be read it is the SHA-256 of its path, which equals no other.
+    """
+
+    def content_hash(path: str) -> bytes:
         try:
-            return sha256_of(raw.source(path))
-        except OSError:  # the decoder will say why
+            return sha256_of(raw.image_file(path))
+        except OSError:  # the decoder will report why
             return hashlib.sha256(os.fsencode(path)).digest()
 
-    return np.fromiter(map_in_threads(content, paths, AT_A_TIME), "S32", len(paths))
+    return np.fromiter(map_in_threads(content_hash, paths, AT_A_TIME), "S32", len(paths))
 
 
 def manifest(
-    pictures: ImageTable, splits: np.ndarray, hashes: np.ndarray, sizes: np.ndarray
+    table: ImageTable, splits: np.ndarray, hashes: np.ndarray, sizes: np.ndarray
 ) -> Iterator[tuple]:
-    """Yield a row of MANIFEST_COLUMNS a picture."""
+    """Yield a row of MANIFEST_COLUMNS for each image.
+
+    Args:
+        table: N images.
+        splits: Indices into SPLITS, int [N].
+        hashes: SHA-256 of the files, 32 bytes [N].
+        sizes: Width and height, int [N, 2].
+    """
     contents = hashes.view(np.uint8).reshape(len(hashes), -1)
-    columns = zip(pictures.paths, pictures.labels, splits, contents, sizes, strict=True)
+    columns = zip(table.paths, table.labels, splits, contents, sizes, strict=True)
     for path, label, split, content, size in columns:
-        yield path, pictures.class_names[label], SPLITS[split], content.tobytes().hex(), *size
+        yield path, table.class_names[label], SPLITS[split], content.tobytes().hex(), *size
 
 
 def report(splits: np.ndarray, rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:
-    """Print a line, and more of what was rejected or looks the same in two splits."""
+    """Print the sizes of the splits, what was rejected and what looks the same in two splits."""
     counts = zip(np.bincount(splits), SPLITS, strict=True)
-    print("split: " + ", ".join(f"{count:,} {split}" for count, split in counts) + " pictures")
+    print("split: " + ", ".join(f"{count:,} {split}" for count, split in counts) + " images")
     for line in summary(rejected):
         print(f"split: rejected {line}")
     if rejected:
-        print(f"split: {SPLIT / REJECTED} names them all")
+        print(f"split: {SPLIT / REJECTED} lists them all")
     if pairs:
         path, _, other, *_ = pairs[0]
         line = (
             f"split: pairs that look the same, in two splits: {len(pairs):,}, the first {path} and "
-            f"{other}; {SPLIT / NEAR_DUPLICATES} names them all"
+            f"{other}; {SPLIT / NEAR_DUPLICATES} lists them all"
         )
         print(printable(line))
 

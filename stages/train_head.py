@@ -7,8 +7,8 @@ from transfer.core.params import Params, load_params
 from transfer.core.processes import read_launch
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, load_split
-from transfer.models.backbones import build_base, check_layers
-from transfer.models.classifier import Description, build_classifier, load_base, save_model
+from transfer.models.backbones import build_base, check_layers, load_weights
+from transfer.models.classifier import Description, build_classifier, save_model
 from transfer.training.augmentation import build_augmentation
 from transfer.training.features import Features, compute_features
 from transfer.training.launch import run_training
@@ -27,7 +27,7 @@ def main() -> None:
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
     check_layers(params, [layer.name for layer in base.layers])  # not after hours of training
-    load_base(base, BASE_WEIGHTS)
+    load_weights(base, BASE_WEIGHTS)
     classifier = build_classifier(
         base, params.backbone, len(train.class_names), params.dropout, params.seed
     )

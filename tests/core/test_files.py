@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from transfer.core.files import (
+    describe_content,
     is_plain,
     list_files,
     read_csv,
@@ -119,3 +120,16 @@ def test_names_in_any_language_are_plain(name):
 @pytest.mark.parametrize("name", ["a\0b", "a\nb", "a\x1b", "a\x7f", "a\udce4"])
 def test_control_characters_and_bytes_that_are_no_text_are_not_plain(name):
     assert not is_plain(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"<!DOCTYPE html>\n<title>Please log in</title>", "a web page, such as one to log in on"),
+        (b"", "an empty file"),
+        (b"\x1f\x8b\x08", r"a file that begins with b'\x1f\x8b\x08'"),
+    ],
+)
+def test_unexpected_content_is_described(tmp_path, content, expected):
+    (tmp_path / "a").write_bytes(content)
+    assert describe_content(tmp_path / "a") == expected

@@ -23,7 +23,7 @@ from transfer.download.sample import draw_sample
 
 
 def write(folder, number, seed=0):
-    """Write so many files of two classes, one of them empty, with names of every kind."""
+    """Write files of two classes, one of them empty, with names of every kind."""
     rng = np.random.default_rng(seed)
     names = ["cats/é 猫.jpg", "cats-old/a.jpg", "dogs/deep/er/1.jpg", "dogs/empty.jpg", "stray.jpg"]
     for i, name in enumerate(names + [f"dogs/{i}.jpg" for i in range(number - len(names))]):
@@ -43,21 +43,21 @@ def small_shards(monkeypatch):
 
 @pytest.fixture
 def packed(tmp_path):
-    """Return the contents of eleven files, and the folder that they are packed in."""
+    """Return the contents of eleven files, and the folder with their shards."""
     before = contents(write(tmp_path / "in", 11))
     pack(tmp_path / "in", tmp_path / "raw")
     return before, tmp_path / "raw"
 
 
-def test_packed_pictures_are_those_of_the_folders(packed):
+def test_packed_images_equal_the_files(packed):
     before, folder = packed
     assert list_files(folder) == ["00000.zip", "00001.zip", "00002.zip"]
-    pictures = RawImages(folder)
-    assert pictures.names == list(before)
+    images = RawImages(folder)
+    assert images.names == list(before)
     for name, content in before.items():
-        with pictures.source(name)() as file:
+        with images.image_file(name)() as file:
             assert file.read() == content
-        assert sha256_of(pictures.source(name)) == hashlib.sha256(content).digest()
+        assert sha256_of(images.image_file(name)) == hashlib.sha256(content).digest()
     assert list_files(folder.with_name("in")) == []
 
 
@@ -72,7 +72,7 @@ def test_shards_are_plain_zips(packed):
     assert found == before
 
 
-def test_equal_pictures_give_equal_shards(packed, tmp_path):
+def test_equal_images_give_equal_shards(packed, tmp_path):
     _, folder = packed
     again = write(tmp_path / "again", 11)
     for name in list_files(again):
@@ -86,21 +86,21 @@ def test_shards_end_at_a_number_of_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(raw, "SHARD_BYTES", 110)
     before = contents(write(tmp_path / "in", 8))
     pack(tmp_path / "in", tmp_path / "raw")
-    assert len(list_files(tmp_path / "raw")) == 3  # of four there would be two
+    assert len(list_files(tmp_path / "raw")) == 3  # at four images a shard there would be two
     assert RawImages(tmp_path / "raw").names == list(before)
 
 
 def test_folders_are_read_as_they_are(tmp_path):
     folder = write(tmp_path / "raw", 6)
-    (folder / "x.zip").mkdir()  # a class may be called so
+    (folder / "x.zip").mkdir()  # a class may have this name
     (folder / "x.zip" / "1.jpg").write_bytes(b"1")
-    pictures = RawImages(folder)
-    assert pictures.names == list_files(folder)
-    assert pictures.source("x.zip/1.jpg") == folder / "x.zip/1.jpg"
+    images = RawImages(folder)
+    assert images.names == list_files(folder)
+    assert images.image_file("x.zip/1.jpg") == folder / "x.zip/1.jpg"
 
 
 @pytest.mark.parametrize("top", ["", "top/"])
-def test_many_pictures_are_packed_and_their_hash_is_the_same(tmp_path, monkeypatch, top):
+def test_many_images_are_packed_and_their_hash_is_the_same(tmp_path, monkeypatch, top):
     folder = write(tmp_path / "source" / top, 11)
     right = content_sha256(folder)
     (tmp_path / ".partial-raw.top").mkdir()  # left by a killed run
@@ -110,11 +110,11 @@ def test_many_pictures_are_packed_and_their_hash_is_the_same(tmp_path, monkeypat
         assert list_files(tmp_path / "raw") == files
         assert content_sha256(tmp_path / "raw") == right
     assert sorted(os.listdir(tmp_path)) == ["raw", "source"]
-    with pytest.raises(UserError, match=r"holds other pictures than it should \(11 files\)"):
+    with pytest.raises(UserError, match=r"has other images than it should \(11 files\)"):
         acquire_images(str(tmp_path / "source"), "0" * 64, tmp_path / "raw")
 
 
-def test_a_full_disk_leaves_the_old_pictures_and_nothing_else(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_images_and_nothing_else(tmp_path, monkeypatch):
     write(tmp_path / "source", 11)
     before = contents(write(tmp_path / "raw", 7, seed=1))
     monkeypatch.setattr(raw, "MANY", 10)
@@ -129,13 +129,13 @@ def test_a_full_disk_leaves_the_old_pictures_and_nothing_else(tmp_path, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["raw", "source"]
 
 
-def test_the_split_of_packed_pictures_is_the_same(tmp_path, monkeypatch):
+def test_the_split_of_packed_images_is_the_same(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(
         (PROJECT / "params.yaml").read_text().replace("image_size: 160 ", "image_size: 32 ")
     )
     monkeypatch.chdir(tmp_path)
     draw_sample(Path("in"), 15)
-    Path("in/cats/broken.jpg").write_bytes(b"no picture")
+    Path("in/cats/broken.jpg").write_bytes(b"no image")
     shutil.copyfile("in/cats/cat.0000.jpg", "in/cats/copy.jpg")
     shutil.copyfile("in/cats/cat.0001.jpg", "in/dogs/cat.jpg")
     hashes = []
@@ -149,24 +149,26 @@ def test_the_split_of_packed_pictures_is_the_same(tmp_path, monkeypatch):
     assert Path("data/raw/00000.zip").exists()
 
 
-def damage(path, place, bits=0xFF):
+def damage(path, offset, bits=0xFF):
     content = bytearray(path.read_bytes())
-    content[place] ^= bits
+    content[offset] ^= bits
     path.write_bytes(content)
 
 
 def refused(folder):
-    """Return what is said of a damaged shard, in one line."""
+    """Return the message about a damaged shard, which is one line."""
     with pytest.raises(UserError) as error:
         content_sha256(folder)
     message = str(error.value)
-    assert re.match(f"{folder}/0000[12].zip is damaged: ", message)  # a name may lead to the next
+    assert re.match(
+        f"{folder}/0000[12].zip is damaged: ", message
+    )  # by a name, it may be the next one
     assert message.endswith("; `dvc repro --force download` makes it again")
     assert "\n" not in message
     return message
 
 
-def test_any_damage_to_a_shard_is_told_in_one_line_or_changes_nothing(packed):
+def test_any_damage_to_a_shard_is_reported_in_one_line_or_changes_nothing(packed):
     _, folder = packed
     shard, right = folder / "00001.zip", content_sha256(folder)
     whole = shard.read_bytes()
@@ -175,15 +177,15 @@ def test_any_damage_to_a_shard_is_told_in_one_line_or_changes_nothing(packed):
     damage(shard, 30 + len(first.filename.encode()))
     assert f"'{first.filename}' is not what was packed" in refused(folder)
     harmless = 0
-    for place in range(0, len(whole), 5):
+    for offset in range(0, len(whole), 5):
         shard.write_bytes(whole)
-        damage(shard, place)
+        damage(shard, offset)
         try:
-            assert content_sha256(folder) == right, place
+            assert content_sha256(folder) == right, offset
             harmless += 1
         except UserError:
             refused(folder)
-    assert 0 < harmless < len(whole) / 5 / 2  # of dates and the like
+    assert 0 < harmless < len(whole) / 5 / 2  # in dates and the like
     for end in (0, 10, len(whole) // 2, len(whole) - 1):
         shard.write_bytes(whole[:end])
         refused(folder)
@@ -208,7 +210,7 @@ def test_a_damaged_shard_stops_the_stage_with_one_line(packed):
     assert not (folder.parent / "split").exists()
 
 
-def test_a_picture_over_2_gib_has_a_longer_header(tmp_path):
+def test_an_image_over_2_gib_has_a_longer_header(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "raw").mkdir()
     with zipfile.ZipFile(tmp_path / "raw" / "00000.zip", "w") as archive:
@@ -217,5 +219,5 @@ def test_a_picture_over_2_gib_has_a_longer_header(tmp_path):
         archive.writestr("dogs/1.jpg", b"two")
     (extra,) = struct.unpack("<H", (tmp_path / "raw/00000.zip").read_bytes()[28:30])
     assert extra > 0
-    pictures = RawImages(tmp_path / "raw")
-    assert [pictures.source(name)().read() for name in pictures.names] == [b"one", b"two"]
+    images = RawImages(tmp_path / "raw")
+    assert [images.image_file(name)().read() for name in images.names] == [b"one", b"two"]

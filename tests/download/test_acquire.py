@@ -4,15 +4,14 @@ import pytest
 
 from tests.helpers.archives import FILES, STRAY, WRITERS, read, refuse, write_folder, write_zip
 from transfer.core.errors import UserError
-from transfer.download import acquire as sources
-from transfer.download.acquire import acquire_images, class_root, content_sha256
+from transfer.download.acquire import acquire_images, check_data_url, class_root, content_sha256
 
 pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("top", ["", "top/", "a/b/"])
-def test_every_source_gives_the_same_folder(tmp_path, target, name, top):
+def test_folders_and_archives_give_the_same_images(tmp_path, target, name, top):
     files = {top + path: content for path, content in (FILES | STRAY).items()}
     source = WRITERS[name](tmp_path / name, files)
     write_folder(target, {"old.jpg": b""})
@@ -22,7 +21,7 @@ def test_every_source_gives_the_same_folder(tmp_path, target, name, top):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_splits_and_nested_folders_stay(tmp_path, target):
+def test_splits_and_nested_folders_are_kept(tmp_path, target):
     files = {f"{split}/{path}": b"" for split in ("train", "validation") for path in FILES}
     files |= {"train/cats/indoors/3.jpg": b""}
     source = write_zip(tmp_path / "a.zip", files)
@@ -40,11 +39,11 @@ def test_a_tar_of_the_current_folder(tmp_path, target):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "a folder a class, such as .* received 0 pictures and 0 such folders"),
-        ({"readme.txt": b""}, "received 0 pictures and 0 such folders"),
-        ({"1.jpg": b"", "2.jpg": b""}, "received 2 pictures and 0 such folders"),
-        ({"cats/1.jpg": b"", "cats/2.jpg": b""}, "received 2 pictures and 0 such folders"),
-        ({"cats/1.jpg": b"", "dogs/notes.txt": b""}, "the folder dogs holds no picture"),
+        ({}, "one folder per class, such as .* received 0 images and 0 such folders"),
+        ({"readme.txt": b""}, "received 0 images and 0 such folders"),
+        ({"1.jpg": b"", "2.jpg": b""}, "received 2 images and 0 such folders"),
+        ({"cats/1.jpg": b"", "cats/2.jpg": b""}, "received 2 images and 0 such folders"),
+        ({"cats/1.jpg": b"", "dogs/notes.txt": b""}, "the folder dogs has no images"),
     ],
 )
 def test_a_folder_without_classes_is_refused(tmp_path, target, files, message):
@@ -53,10 +52,10 @@ def test_a_folder_without_classes_is_refused(tmp_path, target, files, message):
 
 
 def test_an_empty_class_folder_of_an_archive_is_refused(tmp_path, target):
-    refuse(write_zip(tmp_path / "a.zip", FILES | {"birds/": b""}), "folder birds holds no", target)
+    refuse(write_zip(tmp_path / "a.zip", FILES | {"birds/": b""}), "folder birds has no", target)
 
 
-def test_stray_pictures_beside_the_classes_do_not_count_as_a_class(tmp_path):
+def test_stray_images_beside_the_classes_do_not_count_as_a_class(tmp_path):
     write_folder(tmp_path / "in", FILES | {"cover.jpg": b""})
     assert class_root(tmp_path / "in") == tmp_path / "in"
 
@@ -70,22 +69,24 @@ def test_the_content_hash_is_what_the_shell_prints(tmp_path):
     assert content_sha256(tmp_path / "in") == printed.split()[0]
 
 
-def test_the_content_hash_is_insisted_on(tmp_path, target):
+def test_images_with_another_content_hash_are_refused(tmp_path, target):
     source = write_zip(tmp_path / "a.zip", {f"top/{name}": FILES[name] for name in FILES})
     right = content_sha256(write_folder(tmp_path / "in", FILES))
-    message = rf"a\.zip holds other .* \(3 files\): expected .* 0{{64}}, received {right}; "
+    message = rf"a\.zip has other images .* \(3 files\): expected .* 0{{64}}, received {right}; "
     refuse(source, message, target, data_sha256="0" * 64)
     acquire_images(str(source), right, target)
     assert read(target) == FILES
 
 
 @pytest.mark.parametrize("value", ["sample", "https://host/a.zip"])
-def test_sources_that_need_no_file_pass(value):
-    sources.check_source(value)
+def test_data_urls_without_a_local_file_pass(value):
+    check_data_url(value)
 
 
-def test_a_path_where_nothing_is_is_refused_before_any_work(tmp_path):
-    sources.check_source(str(tmp_path))
+def test_a_path_that_does_not_exist_is_refused_before_any_work(tmp_path):
+    check_data_url(str(tmp_path))
     for nothing in (tmp_path / "nowhere", "~nobody-of-that-name/a.zip", "/dev/zero"):
-        with pytest.raises(UserError, match=f"^data_url: expected `sample`, .*'{nothing}', where"):
-            sources.check_source(str(nothing))
+        with pytest.raises(
+            UserError, match=f"^data_url: expected `sample`, .*'{nothing}', which does not"
+        ):
+            check_data_url(str(nothing))

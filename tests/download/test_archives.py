@@ -1,4 +1,4 @@
-"""Archives and folders with odd names and kinds of files: the pictures, or one line."""
+"""Archives and folders with unusual names and files: the images, or one line of error."""
 
 import os
 import stat
@@ -62,7 +62,7 @@ def test_a_name_that_occurs_twice_is_refused(tmp_path, target, name):
 
 
 @pytest.mark.parametrize("name", [*ARCHIVES, "folder"])
-def test_names_that_differ_in_case_are_two(tmp_path, target, name):
+def test_names_that_differ_in_case_are_two_images(tmp_path, target, name):
     files = FILES | {"cats/1.JPG": b"other", "Cats/1.jpg": b"another"}
     acquire_images(str(WRITERS[name](tmp_path / name, files)), None, target)
     assert read(target) == files
@@ -72,7 +72,7 @@ def test_names_that_differ_in_case_are_two(tmp_path, target, name):
 @pytest.mark.parametrize(
     "odd", ["cats/a\nb.jpg", "cats/\x1b[2J.jpg", "ca\tts/1.jpg", "cats/\x7f.jpg"]
 )
-def test_control_characters_are_refused_but_in_stray_files(tmp_path, target, name, odd):
+def test_control_characters_are_refused_except_in_other_files(tmp_path, target, name, odd):
     stray = {"Icon\r": b"", "cats/a\n.txt": b""}
     acquire_images(str(WRITERS[name](tmp_path / name, FILES | stray)), None, target)
     assert read(target) == FILES
@@ -112,10 +112,10 @@ def test_a_file_that_is_a_folder_too_is_refused(tmp_path, target, name, clash):
 def test_an_archive_that_holds_an_archive_is_refused(tmp_path, target, name):
     inner = write_zip(tmp_path / "inner.zip", FILES).read_bytes()
     source = WRITERS[name](tmp_path / name, {"readme.txt": b"r", "pets/inner.zip": inner})
-    refuse(source, "no pictures, but an archive inside: 'pets/inner.zip'; unpack it", target)
+    refuse(source, "no images, but an archive inside: 'pets/inner.zip'; unpack it", target)
 
 
-def test_an_archive_beside_the_pictures_is_left_out(tmp_path, target):
+def test_an_archive_beside_the_images_is_left_out(tmp_path, target):
     inner = write_zip(tmp_path / "inner.zip", {"a/1.jpg": b"a", "b/1.jpg": b"b"}).read_bytes()
     source = write_tar(tmp_path / "a.tar", FILES | {"inner.zip": inner})
     acquire_images(str(source), None, target)
@@ -137,10 +137,10 @@ def test_links_in_a_folder_are_followed_but_not_in_a_circle(tmp_path, target):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/nowhere")])
-def test_what_is_no_file_in_a_folder_is_named(tmp_path, target, make):
+def test_a_broken_link_or_a_pipe_in_a_folder_is_named(tmp_path, target, make):
     source = write_folder(tmp_path / "in", FILES)
     make(source / "cats" / "odd.jpg")
-    refuse(source, f"{source}/cats/odd.jpg is no file but a link to nothing, or a pipe", target)
+    refuse(source, f"{source}/cats/odd.jpg is not a file but a broken link or a pipe", target)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path, target):

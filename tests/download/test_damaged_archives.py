@@ -1,4 +1,4 @@
-"""Archives that are damaged or that mean harm: one line, and nothing lost."""
+"""Archives that are damaged or malicious: one line says so, and nothing is lost."""
 
 import bz2
 import gzip
@@ -43,10 +43,12 @@ def encrypted(archive):
 
 
 def swallow(archive):
-    """Let the first entry of the list at the end take the second one for a part of it."""
+    """Let the first entry of the directory contain the second one as its comment."""
     first = archive.index(b"PK\x01\x02")
-    size = archive.index(b"PK\x01\x02", first + 1) - first  # the second name is as long
-    return archive[: first + 32] + bytes([size]) + archive[first + 33 :]  # as its comment
+    size = (
+        archive.index(b"PK\x01\x02", first + 1) - first
+    )  # of the second entry, whose name is as long
+    return archive[: first + 32] + bytes([size]) + archive[first + 33 :]  # the length of a comment
 
 
 @pytest.mark.parametrize(
@@ -66,20 +68,20 @@ def test_damaged_zips_are_refused(tmp_path, target, damage, message):
     refuse(source, message, target)
 
 
-# A header and a picture of 500 bytes take 512 bytes of a tar each.
+# A header and an image of 500 bytes take 512 bytes of a tar each.
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda b: b[: 1024 * 20],  # between two pictures
+        lambda b: b[: 1024 * 20],  # between two images
         lambda b: b[: 1024 * 20 + 100],  # in a header
-        lambda b: b[: 1024 * 20 + 600],  # in a picture
+        lambda b: b[: 1024 * 20 + 600],  # in an image
         lambda b: b[: 1024 * 20] + b"x" + b[1024 * 20 + 1 :],  # a header's checksum is wrong
     ],
 )
 def test_damaged_tars_are_refused(tmp_path, target, compress, damage):
-    pictures = {f"{label}/{i}.jpg": bytes([i]) * 500 for label in "ab" for i in range(50)}
-    whole = write_tar(tmp_path / "whole.tar", pictures).read_bytes()
+    images = {f"{label}/{i}.jpg": bytes([i]) * 500 for label in "ab" for i in range(50)}
+    whole = write_tar(tmp_path / "whole.tar", images).read_bytes()
     (tmp_path / "a").write_bytes(compress(damage(whole)))
     refuse(tmp_path / "a", "a is damaged or encrypted: ", target)
 
@@ -88,8 +90,8 @@ def test_damaged_tars_are_refused(tmp_path, target, compress, damage):
 @pytest.mark.parametrize("cut", [True, False])
 def test_damaged_compression_is_refused(tmp_path, target, mode, cut):
     noise = np.random.default_rng(0)
-    pictures = {f"{label}/{i}.jpg": noise.bytes(4000) for label in "ab" for i in range(250)}
-    source = write_tar(tmp_path / "a", pictures, mode)
+    images = {f"{label}/{i}.jpg": noise.bytes(4000) for label in "ab" for i in range(250)}
+    source = write_tar(tmp_path / "a", images, mode)
     whole = source.read_bytes()
     i = len(whole) * 3 // 5  # bzip2 checks blocks of 900 kB, and the first one before any work
     source.write_bytes(whole[:i] + (b"" if cut else bytes([whole[i] ^ 1]) + whole[i + 1 :]))
@@ -105,9 +107,9 @@ def test_a_bomb_of_empty_files_is_refused(tmp_path, target, monkeypatch, name):
     refuse(source, "unpacks to over 1,048,576 bytes", target)
 
 
-@pytest.mark.parametrize("place", ["a stray file", "the end"])
-def test_a_bomb_where_nothing_is_copied_is_refused(tmp_path, target, monkeypatch, place):
-    stray = {"stray.bin": bytes(3 << 20)} if place == "a stray file" else {}
+@pytest.mark.parametrize("where", ["a stray file", "the end"])
+def test_a_bomb_outside_the_images_is_refused(tmp_path, target, monkeypatch, where):
+    stray = {"stray.bin": bytes(3 << 20)} if where == "a stray file" else {}
     content = write_tar(tmp_path / "a.tar", FILES | stray).read_bytes() + bytes(3 << 20)
     (tmp_path / "a.tar.bz2").write_bytes(bz2.compress(content))
     acquire_images(str(tmp_path / "a.tar.bz2"), None, tmp_path / "right")
@@ -127,7 +129,7 @@ def test_a_bomb_in_a_header_is_refused(tmp_path, target):
 
 
 @pytest.mark.parametrize("cut", [slice(0, 5), slice(0, 0), slice(0, 512)])
-def test_what_is_no_archive_is_said(tmp_path, target, cut):
+def test_what_is_not_an_archive_is_described(tmp_path, target, cut):
     (tmp_path / "a").write_bytes((b"<html>" * 99)[cut])
     kind = "an empty file" if cut.stop == 0 else "a web page, such as one to log in on"
     refuse(tmp_path / "a", f"expected a whole zip or tar archive; received a, {kind}$", target)
@@ -141,7 +143,7 @@ def test_a_stray_file_with_a_password_does_not_matter(tmp_path, target):
 
 
 @pytest.mark.parametrize("name", ["cats/2.PNG", "cats/1.jpg"])
-def test_a_damaged_list_of_names_hides_no_picture(tmp_path, target, name):
+def test_a_damaged_directory_hides_no_image(tmp_path, target, name):
     source = write_zip(tmp_path / "a.zip", FILES)
     whole = source.read_bytes()
     at = whole.rindex(name.encode()) + len(name) - 1
@@ -149,10 +151,10 @@ def test_a_damaged_list_of_names_hides_no_picture(tmp_path, target, name):
     refuse(source, "damaged or encrypted: File name in directory", target)
 
 
-def test_a_picture_is_not_taken_for_a_link(tmp_path, target):
+def test_an_image_is_not_taken_for_a_link(tmp_path, target):
     source = write_zip(tmp_path / "a.zip", FILES)
     with zipfile.ZipFile(source, "a") as archive:
         link = zipfile.ZipInfo("cats/link.jpg")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, bytes(5000))
-    refuse(source, "damaged or encrypted: 'cats/link.jpg' is called a link, but is none", target)
+    refuse(source, "damaged or encrypted: 'cats/link.jpg' is marked as a link, but is none", target)

@@ -88,7 +88,7 @@ def own_cache_and_no_waiting(tmp_path, monkeypatch):
 
 
 def part_of(url):
-    """Return where the part of `url` lies that came so far."""
+    """Fetch `url`; return the paths of its unfinished and its finished download."""
     done = fetch.fetch(url)
     return done.with_name(f"{done.name}.part"), done
 
@@ -129,7 +129,7 @@ def test_cut_connections_and_server_errors_are_tried_again(server, ranges, cuts,
     assert (server.cuts, server.errors) == (0, 0)
 
 
-def test_lasting_trouble_is_one_line_that_names_the_url(server):
+def test_a_lasting_failure_is_one_line_that_names_the_url(server):
     server.errors = 1000
     with pytest.raises(UserError) as caught:
         fetch.fetch(server.url)
@@ -158,23 +158,23 @@ def test_unknown_protocol():
 
 
 def test_mirror_folder_comes_first(tmp_path, monkeypatch):
-    assert fetch.in_mirror("file.zip") is None
+    assert fetch.find_in_mirror("file.zip") is None
     monkeypatch.setenv(fetch.MIRROR, str(tmp_path))
-    assert fetch.in_mirror("file.zip") is None
+    assert fetch.find_in_mirror("file.zip") is None
     (tmp_path / "file.zip").write_bytes(b"mirrored")
-    assert fetch.in_mirror("file.zip") == tmp_path / "file.zip"
+    assert fetch.find_in_mirror("file.zip") == tmp_path / "file.zip"
 
 
 def test_mirror_url(server, monkeypatch):
     monkeypatch.setenv(fetch.MIRROR, server.url.removesuffix("file.zip"))
-    assert fetch.in_mirror("file.zip").read_bytes() == CONTENT
-    assert fetch.in_mirror("other.zip") is None
+    assert fetch.find_in_mirror("file.zip").read_bytes() == CONTENT
+    assert fetch.find_in_mirror("other.zip") is None
 
 
-def test_mirror_that_is_none(monkeypatch):
+def test_a_mirror_that_does_not_exist(monkeypatch):
     monkeypatch.setenv(fetch.MIRROR, "/nowhere/mirror")
     with pytest.raises(UserError, match="must name a folder or a base URL; received '/nowhere"):
-        fetch.in_mirror("file.zip")
+        fetch.find_in_mirror("file.zip")
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_other_protocols_resume_too(tmp_path, length):
 
 
 @pytest.mark.parametrize("end", ["?token=" + "x" * 500, "/ä b%20c.zip", "x" * 250])
-def test_any_address_makes_a_file_name(server, end):
+def test_any_url_makes_a_file_name(server, end):
     assert fetch.fetch(server.url + end).read_bytes() == CONTENT
     assert fetch.file_name("https://h/a/b.zip?x=/y#z") == "b.zip"
 
 
-def test_silence_counts_as_a_lost_connection(monkeypatch):
-    monkeypatch.setattr(fetch, "SILENCE_SECONDS", 0.05)
+def test_a_silent_connection_counts_as_lost(monkeypatch):
+    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.05)
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), None) as silent,
         pytest.raises(UserError, match="after 4 attempts: .*timed out"),
@@ -225,7 +225,7 @@ def test_silence_counts_as_a_lost_connection(monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no disk that is always full")
-def test_full_disk_is_not_called_trouble_of_the_server(server):
+def test_a_full_disk_is_not_reported_as_a_network_error(server):
     part, done = part_of(server.url)
     done.unlink()
     part.symlink_to("/dev/full")

@@ -7,8 +7,8 @@ from transfer.download.sample import draw_animal, draw_sample
 WIDTHS = (48, 64)
 
 
-def draw(folder, pictures=3):
-    draw_sample(folder, pictures, WIDTHS)
+def draw(folder, images=3):
+    draw_sample(folder, images, WIDTHS)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.jpg")}
 
 
@@ -29,17 +29,17 @@ def test_every_run_writes_the_same_bytes(sample, tmp_path):
     assert draw(tmp_path) == sample[1]
 
 
-def test_a_picture_does_not_depend_on_how_many_are_drawn(sample, tmp_path):
-    fewer = draw(tmp_path, pictures=1)
+def test_an_image_does_not_depend_on_how_many_are_drawn(sample, tmp_path):
+    fewer = draw(tmp_path, images=1)
     assert len(fewer) == 2
     assert fewer.items() <= sample[1].items()
 
 
-def test_no_two_pictures_are_alike(sample):
+def test_no_two_images_are_alike(sample):
     assert len(set(sample[1].values())) == 6
 
 
-def test_pictures_are_rgb_jpegs_of_the_asked_size(sample):
+def test_images_are_rgb_jpegs_of_the_asked_size(sample):
     for path in sample[0].rglob("*.jpg"):
         with Image.open(path) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""Archives of pictures that come from a server."""
+"""Archives of images from a server."""
 
 import gzip
 import io
@@ -22,7 +22,7 @@ ARCHIVE = archive.getvalue()
 
 @pytest.fixture
 def served(tmp_path):
-    """Yield the URL of an archive on a server, which holds FILES."""
+    """Yield the URL of an archive of FILES on a server."""
     (tmp_path / "served").mkdir()
     write_zip(tmp_path / "served" / "a.zip", FILES)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=tmp_path / "served"))
@@ -42,13 +42,13 @@ class Silent(SimpleHTTPRequestHandler):
 def test_a_fetched_archive_is_kept_once_its_content_was_verified(tmp_path, target, served):
     acquire_images(served, None, target)
     assert read(target) == FILES
-    assert not list(fetch.cache_folder().iterdir())  # nothing vouches for it
+    assert not list(fetch.cache_folder().iterdir())  # no hash is known
 
     acquire_images(served, content_sha256(target), target)
     assert [path.name.split("-")[1] for path in fetch.cache_folder().iterdir()] == ["a.zip"]
 
     other = tmp_path / "other" / "raw"
-    refuse(served, "holds other pictures than it should", other, data_sha256="0" * 64)
+    refuse(served, "has other images than it should", other, data_sha256="0" * 64)
     assert not list(fetch.cache_folder().iterdir())
 
 
@@ -76,7 +76,7 @@ def test_servers_that_do_not_give_the_archive(target, answer, message):
     assert not list(fetch.cache_folder().iterdir())
 
 
-def test_what_was_not_the_archive_is_fetched_again(target):
+def test_a_file_that_is_not_the_archive_is_fetched_again(target):
     with web(send(LOGIN), send(ARCHIVE)) as server:
         refuse(server.url, "a web page", target)
         acquire_images(server.url, None, target)

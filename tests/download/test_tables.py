@@ -2,7 +2,7 @@ import pytest
 
 from tests.helpers.archives import read, refuse, write_folder
 from transfer.core.errors import UserError
-from transfer.download.acquire import acquire_images, check_source
+from transfer.download.acquire import acquire_images, check_data_url
 from transfer.download.tables import read_table
 
 FILES = {"images/1.jpg": b"one", "images/2.JPG": b"two", "more/1.jpg": b"three"}
@@ -11,7 +11,7 @@ ROWS = "path,label\nimages/1.jpg,cats\nimages/2.JPG,dogs\nmore/1.jpg,dogs\n"
 
 @pytest.fixture
 def table(tmp_path):
-    """Return a function that writes a table beside the pictures."""
+    """Return a function that writes a table beside the images."""
     write_folder(tmp_path / "set", FILES)
 
     def write(text):
@@ -22,10 +22,10 @@ def table(tmp_path):
     return write
 
 
-def test_labels_are_folders_and_what_no_row_names_stays_out(table, target, tmp_path):
+def test_labels_are_folders_and_images_without_a_row_are_left_out(table, target, tmp_path):
     write_folder(tmp_path / "set", {"images/3.jpg": b"four"})
     path = table(ROWS)
-    check_source(str(path))
+    check_data_url(str(path))
     acquire_images(str(path), None, target)
     assert read(target) == {
         "cats/images/1.jpg": b"one",
@@ -34,7 +34,9 @@ def test_labels_are_folders_and_what_no_row_names_stays_out(table, target, tmp_p
     }
 
 
-def test_paths_may_be_absolute_or_lead_elsewhere_and_columns_be_more(table, target, tmp_path):
+def test_paths_may_be_absolute_or_outside_the_folder_and_other_columns_are_ignored(
+    table, target, tmp_path
+):
     write_folder(tmp_path, {"elsewhere/1.png": b"four"})
     path = table(
         "\ufefflabel, width, path\r\n"
@@ -62,20 +64,23 @@ def test_splits_are_kept(table, target):
         ("file,label\n", r"labels.csv: expected a header .* received \['file', 'label'\]"),
         ("path;label\n", r"received \['path;label'\]"),
         ("", r"received \[\]"),
-        ("path,label\n", "has a header only"),
+        ("path,label\n", "has only a header"),
         (b"path,label\n\xff.jpg,a\n", "expected a CSV file in UTF-8"),
         ('path,label\n"a"b,c\n', "expected a CSV file in UTF-8"),
-        (ROWS + "images/9.jpg,cats\n", "line 5: expected the path of a picture .*'images/9.jpg'"),
-        (ROWS + "labels.csv,cats\n", "line 5: expected the path of a picture"),
-        (ROWS + "images/../images/1.jpg,dogs\n", "line 5 names 'images/../images/1.jpg' again"),
+        (ROWS + "images/9.jpg,cats\n", "line 5: expected the path of an image .*'images/9.jpg'"),
+        (ROWS + "labels.csv,cats\n", "line 5: expected the path of an image"),
+        (ROWS + "images/../images/1.jpg,dogs\n", "line 5 lists 'images/../images/1.jpg' again"),
         (ROWS + "images/3.jpg\n", "line 5: expected a label .* received ''"),
         (ROWS + "images/3.jpg,a/b\n", "line 5: expected a label .* received 'a/b'"),
         (ROWS + "images/3.jpg,..\n", "line 5: expected a label"),
         (ROWS + "images/3.jpg,Test\n", "line 5: the label 'Test' is the name of a split"),
-        (ROWS + "images/.4.jpg,a\n", "names '.*/images/.4.jpg', where a hidden file or folder"),
+        (
+            ROWS + "images/.4.jpg,a\n",
+            "lists '.*/images/.4.jpg', which is hidden or in a hidden folder",
+        ),
         (
             "path,label,split\nimages/1.jpg,a,holdout\n",
-            "line 2: expected the split to be train, validation or test; received 'holdout'",
+            "line 2: expected the split train, validation or test; received 'holdout'",
         ),
     ],
 )
@@ -83,10 +88,10 @@ def test_a_wrong_table_is_an_error_before_any_work(text, message, table, target,
     write_folder(tmp_path / "set", {"images/3.jpg": b"four", "images/.4.jpg": b"five"})
     path = table(text)
     with pytest.raises(UserError, match=message):
-        check_source(str(path))
+        check_data_url(str(path))
     refuse(path, message, target)
 
 
-def test_a_table_from_afar_is_refused():
+def test_the_url_of_a_table_is_refused():
     with pytest.raises(UserError, match="expected a table's path on this machine"):
-        check_source("https://example.org/labels.csv")
+        check_data_url("https://example.org/labels.csv")

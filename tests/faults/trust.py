@@ -13,11 +13,10 @@ import numpy as np
 from tests.faults.table import record
 from transfer.core.errors import UserError
 from transfer.data.dataset import StoredArray
-from transfer.models.backbones import build_base
+from transfer.models.backbones import build_base, load_weights
 from transfer.models.classifier import (
     Description,
     build_classifier,
-    load_base,
     load_model,
     save_model,
 )
@@ -66,8 +65,8 @@ def main() -> None:
         def load_same_model() -> bool:
             return all(map(np.array_equal, load_model(model).get_weights(), saved))
 
-        def load_weights() -> bool:
-            load_base(base, weights)
+        def load_weights_file() -> bool:
+            load_weights(base, weights)
             return True
 
         def load_rows() -> bool:
@@ -78,7 +77,7 @@ def main() -> None:
             count_wrong(path, load, count)
             for path, load, count in zip(
                 (model, weights, array),
-                (load_same_model, load_weights, load_rows),
+                (load_same_model, load_weights_file, load_rows),
                 counts,
                 strict=True,
             )

@@ -19,6 +19,6 @@ def test_real_pictures_are_told_apart(make_repository, tmp_path):
         data_url=str(tmp_path), head_epochs=3, head_learning_rate=0.001, fine_tune_epochs=1
     )
     output = repository.dvc("repro")
-    assert "400 train, 160 val, 40 test pictures" in output
+    assert "400 train, 160 val, 40 test images" in output
     scores = json.loads((repository.folder / "metrics/evaluate.json").read_text())
     assert scores["accuracy"] >= 0.9

@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from tests.faults.corpus import decode
-from transfer.preprocessing import decoding as images
+from transfer.preprocessing import decoding
 from transfer.preprocessing.decoding import centre_square, decode_image
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
 
-def save(tmp_path, name, picture, **options):
+def save(tmp_path, name, image, **options):
     path = tmp_path / name
-    picture.save(path, **options)
+    image.save(path, **options)
     return path
 
 
@@ -67,10 +67,10 @@ def test_cmyk(tmp_path):
 
 
 def test_palette_with_transparency(tmp_path):
-    picture = Image.new("P", (20, 20), 1)
-    picture.putpalette([0, 0, 0, *BLUE])
-    assert middle(save(tmp_path, "a.png", picture)) == BLUE
-    assert middle(save(tmp_path, "b.png", picture, transparency=1)) == (255, 255, 255)
+    image = Image.new("P", (20, 20), 1)
+    image.putpalette([0, 0, 0, *BLUE])
+    assert middle(save(tmp_path, "a.png", image)) == BLUE
+    assert middle(save(tmp_path, "b.png", image, transparency=1)) == (255, 255, 255)
 
 
 def test_first_frame_of_an_animation(tmp_path):
@@ -126,9 +126,9 @@ def test_exif_that_rotates_and_is_damaged_behind_that(tmp_path):
 
 
 def test_crop_keeps_the_centre_and_squeeze_keeps_all(tmp_path):
-    picture = Image.new("RGB", (40, 20), RED)
-    picture.paste(BLUE, (10, 0, 30, 20))
-    path = save(tmp_path, "a.png", picture)
+    image = Image.new("RGB", (40, 20), RED)
+    image.paste(BLUE, (10, 0, 30, 20))
+    path = save(tmp_path, "a.png", image)
     cropped, _ = decode_image(path, 8, crop_to_aspect_ratio=True)
     squeezed, _ = decode_image(path, 8, crop_to_aspect_ratio=False)
     assert (cropped[:, 1:-1].argmax(axis=2) == 2).all()
@@ -147,13 +147,13 @@ def test_one_pixel(tmp_path):
 
 
 def test_rows_are_those_that_could_be_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "CHUNK", 2)
+    monkeypatch.setattr(decoding, "CHUNK", 2)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)  # Pillow refuses twice as many
     good = [
         save(tmp_path, f"{i}.png", Image.new("RGB", (9, 9), c)) for i, c in enumerate((RED, BLUE))
     ]
     text = tmp_path / "text.jpg"
-    text.write_text("no picture")
+    text.write_text("no image")
     empty = tmp_path / "empty.jpg"
     empty.touch()
     whole = save(tmp_path, "whole.jpg", Image.new("RGB", (30, 30), RED)).read_bytes()

@@ -15,23 +15,23 @@ def drawn(tmp_path_factory):
     return [Image.open(path) for path in sorted(folder.rglob("*.jpg"))]
 
 
-def hash_of(picture):
-    return perceptual_hash(np.asarray(picture.convert("RGB").resize((96, 96))))
+def hash_of(image):
+    return perceptual_hash(np.asarray(image.convert("RGB").resize((96, 96))))
 
 
 def distance(a, b):
     return int(np.bitwise_count(a ^ b))
 
 
-def test_the_same_picture_in_other_bytes_is_near_and_others_are_not(drawn, tmp_path):
-    hashes = [hash_of(picture) for picture in drawn]
-    for picture, own in zip(drawn, hashes, strict=True):
-        picture.save(tmp_path / "again.jpg", quality=40)
+def test_the_same_image_in_other_bytes_is_near_and_others_are_not(drawn, tmp_path):
+    hashes = [hash_of(image) for image in drawn]
+    for image, own in zip(drawn, hashes, strict=True):
+        image.save(tmp_path / "again.jpg", quality=40)
         with Image.open(tmp_path / "again.jpg") as again:
             assert distance(hash_of(again), own) <= 4
-        assert distance(hash_of(picture.resize((70, 70))), own) <= 4
-        assert distance(hash_of(picture.convert("L")), own) <= 4
-        assert distance(hash_of(ImageEnhance.Brightness(picture).enhance(0.9)), own) <= 4
+        assert distance(hash_of(image.resize((70, 70))), own) <= 4
+        assert distance(hash_of(image.convert("L")), own) <= 4
+        assert distance(hash_of(ImageEnhance.Brightness(image).enhance(0.9)), own) <= 4
     others = [distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]]
     assert min(others) > 4
 
@@ -42,7 +42,7 @@ def test_all_the_hashes_are_those_of_each(tmp_path, monkeypatch):
     np.save(tmp_path / "images.npy", pixels)
     hashes = perceptual_hashes(StoredArray(tmp_path / "images.npy"))
     assert hashes.dtype == np.uint64
-    assert hashes.tolist() == [perceptual_hash(picture) for picture in pixels]
+    assert hashes.tolist() == [perceptual_hash(image) for image in pixels]
     assert len(set(hashes.tolist())) == 5
 
 
@@ -69,7 +69,7 @@ def test_pairs_are_those_of_comparing_each_with_each():
     assert [bits for _, _, bits in found] == sorted(bits for _, _, bits in found)
 
 
-def test_blank_pictures_end_at_the_limit(monkeypatch):
+def test_blank_images_end_at_the_limit(monkeypatch):
     monkeypatch.setattr(duplicates, "MAX_PAIRS", 1000)
     pairs = near_duplicates(np.full(20_000, 7, np.uint64), ["train", "val"] * 10_000)
     assert len(pairs) == 1000

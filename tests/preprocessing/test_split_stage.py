@@ -16,7 +16,7 @@ from transfer.core.files import list_files, read_csv, sha256
 from transfer.data.labels import UNREADABLE
 from transfer.download.sample import draw_sample
 
-GOOD = 30  # a class
+GOOD = 30  # images of each class
 CANNOT_IDENTIFY = "cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
 
 
@@ -29,7 +29,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, drawn, monkeypatch):
-    """Return a folder as the stage finds it, with good pictures of cats and dogs."""
+    """Return a folder as the stage needs it, with readable images of cats and dogs."""
     shutil.copytree(drawn, tmp_path / "data" / "raw")
     set_limit(tmp_path, 0.5)
     monkeypatch.chdir(tmp_path)
@@ -53,12 +53,12 @@ def rejected():
     return {row["path"]: row["reason"] for row in read_csv(Path("data/split/rejected.csv"))}
 
 
-def add_bad_pictures():
-    """Add a picture of every bad kind; return the reasons by path."""
+def add_bad_images():
+    """Add an image of every kind that is rejected; return the reasons by path."""
     jpeg, png = pictures()["baseline.jpg"], pictures()["animated.png"]
     expected = {
         add("cats/empty.jpg", b""): CANNOT_IDENTIFY,
-        add("cats/text.jpg", b"not a picture\n"): CANNOT_IDENTIFY,
+        add("cats/text.jpg", b"not an image\n"): CANNOT_IDENTIFY,
         add(
             "dogs/cut\n.jpg", jpeg[:-9]
         ): "OSError: image file is truncated (30 bytes not processed)",
@@ -76,24 +76,24 @@ def add_bad_pictures():
     if os.getuid():  # root may read every file
         Path("data/raw", add("cats/secret.jpg", jpeg)).chmod(0)
         expected["cats/secret.jpg"] = "PermissionError: Permission denied"
-    both = r"the same picture is labelled cats (cats/a b.png) and dogs (dogs/\x1b[1m.jpg)"
+    both = r"the same image is labelled cats (cats/a b.png) and dogs (dogs/\x1b[1m.jpg)"
     expected |= {
         add("cats/a b.png", pictures()["rgb.png"]): both,
         add("dogs/\x1b[1m.jpg", pictures()["rgb.png"]): both,
         add("cats/copy.jpg", Path("data/raw/cats/cat.0000.jpg").read_bytes()): (
-            "the same picture as cats/cat.0000.jpg"
+            "the same image as cats/cat.0000.jpg"
         ),
     }
     return expected
 
 
-def test_bad_pictures_are_named_and_all_others_split(folder):
-    expected = add_bad_pictures() | {"cats/two.tif": "the same picture as cats/link.tif"}
+def test_bad_images_are_listed_and_all_others_split(folder):
+    expected = add_bad_images() | {"cats/two.tif": "the same image as cats/link.tif"}
     Path("data/raw/cats/link.tif").symlink_to("two.tif")
     add("cats/two.tif", pictures()["two.tif"])
     add("dogs/猫.webp", pictures()["animated.webp"])
     add(f"dogs/{196 * 'a'}.jpg", pictures()["exif.jpg"])
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01"  # cut off: Pillow warns of it, and the pixels are good
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01"  # cut off: Pillow warns, and the pixels are good
     Image.new("RGB", (9, 9)).save("data/raw/cats/exif.png", exif=exif)
     done = subprocess.run(
         [sys.executable, "-m", "stages.split"],
@@ -111,8 +111,8 @@ def test_bad_pictures_are_named_and_all_others_split(folder):
     (row,) = (i for i, row in enumerate(manifest) if row["path"] == "dogs/猫.webp")
     assert manifest[row]["sha256"] == sha256(Path("data/raw/dogs/猫.webp"))
     assert (manifest[row]["width"], manifest[row]["height"]) == ("48", "32")
-    with Image.open("data/raw/dogs/猫.webp") as picture:
-        square = ImageOps.fit(picture.convert("RGB"), (32, 32), Image.Resampling.LANCZOS)
+    with Image.open("data/raw/dogs/猫.webp") as image:
+        square = ImageOps.fit(image.convert("RGB"), (32, 32), Image.Resampling.LANCZOS)
     assert (images[row] == np.asarray(square)).all()
 
     unreadable = len(expected) - 4
@@ -120,12 +120,12 @@ def test_bad_pictures_are_named_and_all_others_split(folder):
         f"split: rejected {unreadable} unreadable, the first cats/dangling.jpg: "
         "FileNotFoundError: No such file or directory",
         "split: rejected 2 with two labels, the first cats/a b.png: " + expected["cats/a b.png"],
-        "split: rejected 2 second copies, the first cats/copy.jpg: the same picture as "
+        "split: rejected 2 second copies, the first cats/copy.jpg: the same image as "
         "cats/cat.0000.jpg",
-        "split: data/split/rejected.csv names them all",
-        # One drawing in two codings, under two labels.
+        "split: data/split/rejected.csv lists them all",
+        # One drawing in two encodings, under two labels.
         "split: pairs that look the same, in two splits: 1, the first cats/link.tif and "
-        "dogs/猫.webp; data/split/near_duplicates.csv names them all",
+        "dogs/猫.webp; data/split/near_duplicates.csv lists them all",
     ]
     assert not Path("data/rejected.csv").exists()
 
@@ -139,8 +139,8 @@ def test_too_many_rejected_leave_what_was_there_and_a_list(folder):
     with pytest.raises(UserError) as error:
         main()
     assert str(error.value) == (
-        f"7 of the 67 pictures can't be used, and max_rejected is 0.1: 7 unreadable, the first "
-        f"cats/broken0.jpg: {CANNOT_IDENTIFY}; data/rejected.csv names them all: mend or remove "
+        f"7 of the 67 images can't be used, and max_rejected is 0.1: 7 unreadable, the first "
+        f"cats/broken0.jpg: {CANNOT_IDENTIFY}; data/rejected.csv lists them all: fix or remove "
         "them, or raise max_rejected"
     )
     listed = read_csv(Path("data/rejected.csv"))
@@ -158,7 +158,7 @@ def test_too_many_rejected_leave_what_was_there_and_a_list(folder):
     assert sorted(os.listdir("data")) == ["raw", "split"]
 
 
-def test_what_looks_the_same_in_two_splits_is_reported(folder, capsys):
+def test_images_that_look_the_same_in_two_splits_are_reported(folder, capsys):
     raw = Path("data/raw")
     for label in ("cats", "dogs"):
         files = sorted((raw / label).iterdir())
@@ -169,15 +169,15 @@ def test_what_looks_the_same_in_two_splits_is_reported(folder, capsys):
         (raw / label).rmdir()
     for source, copy in (
         ("train/cats/cat.0003.jpg", "test/cats/again.jpg"),
-        ("train/dogs/dog.0004.jpg", "train/dogs/again.jpg"),  # in one split: no harm
+        ("train/dogs/dog.0004.jpg", "train/dogs/again.jpg"),  # in one split, which is no problem
     ):
-        with Image.open(raw / source) as picture:
-            picture.save(raw / copy, quality=60)
+        with Image.open(raw / source) as image:
+            image.save(raw / copy, quality=60)
     main()
     assert capsys.readouterr().out.splitlines() == [
-        "split: 41 train, 10 val, 11 test pictures",
+        "split: 41 train, 10 val, 11 test images",
         "split: pairs that look the same, in two splits: 1, the first test/cats/again.jpg and "
-        "train/cats/cat.0003.jpg; data/split/near_duplicates.csv names them all",
+        "train/cats/cat.0003.jpg; data/split/near_duplicates.csv lists them all",
     ]
     (row,) = read_csv(Path("data/split/near_duplicates.csv"))
     assert row.pop("distance") in ("0", "2", "4")

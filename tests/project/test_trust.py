@@ -21,11 +21,10 @@ from transfer.core.params import load_params
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
 from transfer.download.acquire import content_sha256
-from transfer.models.backbones import build_base
+from transfer.models.backbones import build_base, load_weights
 from transfer.models.classifier import (
     Description,
     build_classifier,
-    load_base,
     load_model,
     save_model,
 )
@@ -156,7 +155,7 @@ def test_models_that_run_code_or_are_damaged_are_refused_in_one_line(tmp_path):
     flipped[len(whole) // 2] ^= 1
     for content in (attack, b"", b"no model", whole[: len(whole) // 2], bytes(flipped)):
         path.write_bytes(content)
-        message = r"model\.keras is damaged or no model of this pipeline: .*dvc repro"
+        message = r"model\.keras is damaged or not a model of this pipeline: .*dvc repro"
         with pytest.raises(UserError, match=message) as caught:
             load_model(path)
         assert "\n" not in str(caught.value)
@@ -173,7 +172,7 @@ def test_damaged_weights_are_refused_in_one_line(tmp_path, name):
         with pytest.raises(
             UserError, match=rf"{name} doesn't hold the weights.*dvc repro"
         ) as caught:
-            load_base(base, path)
+            load_weights(base, path)
         assert "\n" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Paths of the pipeline, and writing them so that nothing is ever half-written."""
+"""Paths of the pipeline, and writing files so that none is ever half-written."""
 
 import csv
 import hashlib
@@ -30,10 +30,13 @@ PLOTS = Path("plots")
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
-    The temporary name keeps the suffix, which Keras and Matplotlib take the format from.
+    The temporary name keeps the suffix, from which Keras and Matplotlib derive the format.
+
+    Args:
+        path: A file or a folder; its parent folder is made if it is missing.
 
     Raises:
-        OSError: The system's, with a name: of a write it has none.
+        OSError: From the system, with `path` as its file name if it had none, as after a write.
     """
     temporary = path.with_name(f".partial-{path.name}")
     old = path.with_name(f".partial-{path.name}.old")
@@ -55,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Return the project's folder in the user's cache, which need not be there yet."""
+    """Return the project's folder in the user's cache, which may not exist yet."""
     return platformdirs.user_cache_path("transfer-learning")
 
 
@@ -68,7 +71,7 @@ def remove(path: Path) -> None:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Return the relative paths of all the files below `folder`, sorted bytewise."""
+    """Return the relative paths of all files below `folder`, sorted by their bytes."""
     names = [
         os.path.relpath(os.path.join(parent, file), folder)
         for parent, _, files in os.walk(folder)
@@ -78,8 +81,17 @@ def list_files(folder: Path) -> list[str]:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a name or an address is text that a line and a UTF-8 file can hold."""
+    """Return whether a name or an address fits into one line of a UTF-8 file."""
     return re.search("[\x00-\x1f\x7f\ud800-\udfff]", text) is None
+
+
+def describe_content(path: Path) -> str:
+    """Describe a file whose content is not what it should be."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    if start.lstrip().startswith(b"<"):
+        return "a web page, such as one to log in on"
+    return f"a file that begins with {start!r}" if start else "an empty file"
 
 
 def sha256(path: Path) -> str:
@@ -89,7 +101,12 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, values: dict) -> None:
-    """Write `values` as JSON, floats rounded to 5 decimals: a diff that reads at a glance."""
+    """Write values as JSON.
+
+    Args:
+        path: Of the file, which is replaced whole or not at all.
+        values: Floats are rounded to 5 decimals, which makes diffs readable.
+    """
     rounded = {key: round(v, 5) if isinstance(v, float) else v for key, v in values.items()}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(rounded, indent=2) + "\n")
@@ -101,7 +118,13 @@ def read_json(path: Path) -> dict:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Write a table, a header line first."""
+    """Write a CSV file in UTF-8.
+
+    Args:
+        path: Of the file, which is replaced whole or not at all.
+        header: Names of the columns.
+        rows: As many values each.
+    """
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -109,11 +132,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> No
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a table that `write_csv` wrote, a dictionary a row."""
+    """Read a table that `write_csv` wrote, each row as a dictionary."""
     return list(iter_csv(path))
 
 
 def iter_csv(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table that `write_csv` wrote, one at a time, for they may be millions."""
+    """Yield the rows of a table that `write_csv` wrote one by one: there may be millions."""
     with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)

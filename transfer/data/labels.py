@@ -1,4 +1,4 @@
-"""What an image's folders say of it: its label and its split; and why an image is left out."""
+"""What the folders of an image say about it: its label and its split; why an image is rejected."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ FOLDER_NAMES = {
 
 @dataclass(frozen=True)
 class ImageTable:
-    """Picture files, in columns, for they may be millions.
+    """Image files with their labels, in columns, since there may be millions.
 
     paths: N paths below data/raw.
     labels: int [N], indices into `class_names`.
-    given_splits: int [N], indices into SPLITS, where folders say it, else -1.
+    given_splits: int [N], indices into SPLITS if the folders name splits, else -1.
     class_names: Sorted.
     """
 
@@ -36,13 +36,13 @@ class ImageTable:
     class_names: list[str]
 
     def at(self, indices: np.ndarray) -> "ImageTable":
-        """Return some of them."""
+        """Return the rows at some indices, int [K], as a table."""
         paths = [self.paths[index] for index in indices]
         return ImageTable(paths, self.labels[indices], self.given_splits[indices], self.class_names)
 
 
 class Rejected(NamedTuple):
-    """A picture that is left out: its path below data/raw, why, and the kind of that reason."""
+    """An image that is left out: its path below data/raw, the reason, and the kind of reason."""
 
     path: str
     reason: str
@@ -53,12 +53,15 @@ UNREADABLE, TWO_LABELS, COPY = KINDS = ("unreadable", "with two labels", "second
 
 
 def label_images(paths: Sequence[str]) -> ImageTable:
-    """Read label and split off the folders: `cats/1.jpg` or `train/cats/1.jpg`.
+    """Derive labels and splits from folders: `cats/1.jpg` or `train/cats/1.jpg`.
 
-    Images that lie in no class folder are left out.
+    Images outside a class folder are left out.
+
+    Args:
+        paths: Paths below the folder that holds the class folders or the split folders.
 
     Raises:
-        UserError: Fewer than two classes, or a split without pictures of a class.
+        UserError: There are fewer than two classes, or a split has no images of a class.
     """
     tops = sorted({path.split("/", 1)[0] for path in paths if "/" in path})
     split_of = {top: FOLDER_NAMES.get(top.lower()) for top in tops}
@@ -66,42 +69,48 @@ def label_images(paths: Sequence[str]) -> ImageTable:
     has_splits = bool(found - {None})
     if has_splits and ("train" not in found or None in found):
         raise UserError(
-            "data_url: expected a folder a class, or train/ with validation/ or test/ beside "
+            "data_url: expected one folder per class, or train/ with validation/ or test/ beside "
             f"it; received {', '.join(tops)}"
         )
-    above = int(has_splits)  # so many folders are above those of the classes
-    paths = [path for path in paths if path.count("/") > above]
-    class_names = sorted({path.split("/", above + 1)[above] for path in paths})
+    depth = int(has_splits)  # number of folders above the class folders
+    paths = [path for path in paths if path.count("/") > depth]
+    class_names = sorted({path.split("/", depth + 1)[depth] for path in paths})
     if len(class_names) < 2:
         raise UserError(
-            f"data_url: expected pictures of two or more classes; received {class_names or 'none'}"
+            f"data_url: expected images of two or more classes; received {class_names or 'none'}"
         )
-    numbers = {name: number for number, name in enumerate(class_names)}
-    labels = (numbers[path.split("/", above + 1)[above]] for path in paths)
-    codes = {top: SPLITS.index(split) for top, split in split_of.items() if split}
-    splits = (codes.get(path.split("/", 1)[0], -1) for path in paths)
-    pictures = ImageTable(
+    codes = {name: code for code, name in enumerate(class_names)}
+    labels = (codes[path.split("/", depth + 1)[depth]] for path in paths)
+    split_codes = {top: SPLITS.index(split) for top, split in split_of.items() if split}
+    splits = (split_codes.get(path.split("/", 1)[0], -1) for path in paths)
+    table = ImageTable(
         paths, np.fromiter(labels, np.int32), np.fromiter(splits, np.int8), class_names
     )
-    for code in set(pictures.given_splits.tolist()) - {-1}:
-        if missing := missing_classes(pictures, pictures.given_splits, code):
+    for code in set(table.given_splits.tolist()) - {-1}:
+        if missing := missing_classes(table, table.given_splits, code):
             raise UserError(
-                f"data_url: the {SPLITS[code]} folder has no pictures of {', '.join(missing)}"
+                f"data_url: the {SPLITS[code]} folder has no images of {', '.join(missing)}"
             )
-    return pictures
+    return table
 
 
-def missing_classes(pictures: ImageTable, splits: np.ndarray, code: int) -> list[str]:
-    """Return the classes that have no picture in a split, an index into SPLITS."""
-    found = set(pictures.labels[splits == code].tolist())
-    return [name for number, name in enumerate(pictures.class_names) if number not in found]
+def missing_classes(table: ImageTable, splits: np.ndarray, code: int) -> list[str]:
+    """Return the names of the classes that have no image in a split.
+
+    Args:
+        table: N images.
+        splits: Their splits, int [N], indices into SPLITS.
+        code: The split, an index into SPLITS.
+    """
+    found = set(table.labels[splits == code].tolist())
+    return [name for label, name in enumerate(table.class_names) if label not in found]
 
 
 def summary(rejected: Sequence[Rejected]) -> list[str]:
-    """Return a line for each kind of reason: how many, and the first."""
+    """Return a line for each kind of reason: the number of images, and the first one."""
     lines = []
     for kind in KINDS:
-        if those := sorted(picture for picture in rejected if picture.kind == kind):
-            path, reason, _ = those[0]
-            lines.append(printable(f"{len(those):,} {kind}, the first {path}: {reason}"))
+        if of_kind := sorted(image for image in rejected if image.kind == kind):
+            path, reason, _ = of_kind[0]
+            lines.append(printable(f"{len(of_kind):,} {kind}, the first {path}: {reason}"))
     return lines

@@ -1,7 +1,7 @@
-"""The pictures in data/raw: files in class folders or, where they are many, packed into shards.
+"""The images in data/raw: files in class folders, or packed into shards if there are many.
 
-A shard is an uncompressed zip of thousands of pictures, which are read where they lie. Whatever
-handles files, DVC above all, takes as long for one of them as for a shard.
+A shard is an uncompressed zip of thousands of images, which are read from inside it. Tools that
+handle files, DVC above all, take as long for one image file as for one shard.
 """
 
 import hashlib
@@ -22,31 +22,33 @@ import numpy as np
 from transfer.core.errors import UserError, one_line, shown
 from transfer.core.files import list_files
 
-MANY = 10_000  # pictures that stay in folders, for people to look into; more are packed
-SHARD_IMAGES = 5_000  # at most, and
-SHARD_BYTES = 1 << 28  # at least, but for the last: few enough files, none too large to send again
-DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
-LOCAL_HEADER = 30  # bytes before a picture's name in a zip; the last four are two lengths
-# What zipfile raises for a damaged list: RuntimeError for a version or a method that there is not.
+MANY = 10_000  # up to so many images stay in folders, where people can look at them
+# A shard ends when it has SHARD_IMAGES or reaches SHARD_BYTES (256 MB): few enough files, none of
+# them too large to send again.
+SHARD_IMAGES = 5_000
+SHARD_BYTES = 1 << 28
+DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
+LOCAL_HEADER = 30  # bytes before the name of a zip's member; the last four are two lengths
+# What zipfile raises for a damaged directory; RuntimeError for an unknown version or method.
 DAMAGE = (
     *(zipfile.BadZipFile, EOFError, ValueError, LookupError, RuntimeError),
     *(OverflowError, struct.error),
 )
 
-# Of a picture in a shard, where it has its header and then so many bytes.
-PLACE = np.dtype([("shard", "u4"), ("offset", "u4"), ("size", "u8"), ("crc", "u4")])
-# Of one picture: its file, or how to open it.
+# Where an image is in a shard: the offset of its header, the size of its content in bytes.
+MEMBER = np.dtype([("shard", "u4"), ("offset", "u4"), ("size", "u8"), ("crc", "u4")])
+# How to read an image: a path, or a function that opens it.
 ImageFile = Path | Callable[[], BinaryIO]
 
 
 class RawImages:
-    """The pictures below a folder, packed or not.
+    """The images below a folder, packed or not.
 
-    names: Their paths below it, such as `cats/1.jpg`, sorted bytewise.
+    names: Their paths below the folder, such as `cats/1.jpg`, sorted bytewise.
     """
 
-    def __init__(self, folder: Path):
-        """List the pictures.
+    def __init__(self, folder: Path) -> None:
+        """List the images.
 
         Raises:
             UserError: A shard is damaged.
@@ -55,25 +57,25 @@ class RawImages:
         self.shards = sorted(path for path in folder.glob("*.zip") if path.is_file())
         self.names = [] if self.shards else list_files(folder)
         tables = [self._list(number) for number in range(len(self.shards))]
-        self.places = np.concatenate(tables) if tables else None
+        self.members = np.concatenate(tables) if tables else None
 
     def _list(self, number: int) -> np.ndarray:
-        """Add the names in a shard; return where they are, PLACE [N]."""
+        """Add the names in a shard to `names`; return the positions, MEMBER [N]."""
         shard = self.shards[number]
         try:
             with zipfile.ZipFile(shard) as archive:
-                members = archive.infolist()
-            rows = ((number, m.header_offset, m.file_size, m.CRC) for m in members)
-            places = np.fromiter(rows, PLACE, len(members))
-            if (places["offset"] + places["size"] > shard.stat().st_size).any():
-                raise zipfile.BadZipFile("its list of pictures leads out of it")
+                infos = archive.infolist()
+            rows = ((number, info.header_offset, info.file_size, info.CRC) for info in infos)
+            members = np.fromiter(rows, MEMBER, len(infos))
+            if (members["offset"] + members["size"] > shard.stat().st_size).any():
+                raise zipfile.BadZipFile("its directory leads out of it")
         except DAMAGE as error:
             raise _damaged(shard, one_line(error)) from None
-        self.names += [member.filename for member in members]
-        return places
+        self.names += [info.filename for info in infos]
+        return members
 
-    def source(self, name: str) -> ImageFile:
-        """Return what one of the pictures is read from.
+    def image_file(self, name: str) -> ImageFile:
+        """Return how to read the image of that name.
 
         If it is a function, it raises UserError where the shard is damaged.
         """
@@ -81,45 +83,50 @@ class RawImages:
 
     def _open(self, name: str) -> BinaryIO:
         index = bisect_left(self.names, os.fsencode(name), key=os.fsencode)
-        shard, offset, size, crc = self.places[min(index, len(self.places) - 1)].tolist()
-        # Opened for each picture: no thread waits for another, and no number of files stays open.
+        shard, offset, size, crc = self.members[min(index, len(self.members) - 1)].tolist()
+        # Opened for every image: threads don't wait for each other, and few files are open.
         with self.shards[shard].open("rb") as file:
             file.seek(offset)
-            of_name, of_extra = struct.unpack("<HH", file.read(LOCAL_HEADER)[-4:].ljust(4, b"\0"))
-            found = file.read(of_name)
-            file.seek(of_extra, os.SEEK_CUR)
+            header = file.read(LOCAL_HEADER).ljust(LOCAL_HEADER, b"\0")
+            name_size, extra_size = struct.unpack("<HH", header[-4:])
+            found = file.read(name_size)
+            file.seek(extra_size, os.SEEK_CUR)
             content = file.read(size)
         if found != name.encode() or zlib.crc32(content) != crc:
             raise _damaged(self.shards[shard], f"{shown(name)} is not what was packed")
         return io.BytesIO(content)
 
 
-def sha256_of(source: ImageFile) -> bytes:
-    """Return the SHA-256 of a picture's bytes."""
-    with source.open("rb") if isinstance(source, Path) else source() as file:
+def sha256_of(image_file: ImageFile) -> bytes:
+    """Return the SHA-256 of an image's bytes."""
+    with image_file.open("rb") if isinstance(image_file, Path) else image_file() as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
 def pack(folder: Path, target: Path) -> None:
-    """Move the pictures below `folder` into shards in a new folder; equal ones give equal bytes.
+    """Move the images below `folder` into shards in a new folder; equal images give equal bytes.
 
-    They go with each shard, so that they take little more of the disk than before.
+    The files of a shard are removed when it is written, so little more of the disk is taken.
+
+    Args:
+        folder: Holds class folders or split folders.
+        target: The folder to make.
     """
     target.mkdir()
-    for number, names in enumerate(_shares(folder, list_files(folder))):
+    for number, names in enumerate(_shards(folder, list_files(folder))):
         with zipfile.ZipFile(target / f"{number:05}.zip", "x") as archive:
             for name in names:
-                member = zipfile.ZipInfo(name, DATE)
-                member.external_attr = 0o644 << 16
-                member.file_size = (folder / name).stat().st_size  # over 2 GiB, its header grows
-                with (folder / name).open("rb") as file, archive.open(member, "w") as packed:
-                    shutil.copyfileobj(file, packed)
+                info = zipfile.ZipInfo(name, DATE)
+                info.external_attr = 0o644 << 16
+                info.file_size = (folder / name).stat().st_size  # over 2 GiB the header is longer
+                with (folder / name).open("rb") as file, archive.open(info, "w") as member:
+                    shutil.copyfileobj(file, member)
         for name in names:
             (folder / name).unlink()
 
 
-def _shares(folder: Path, names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Deal names out to shards, in their order."""
+def _shards(folder: Path, names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the names of each shard, in their order."""
     start, size = 0, 0
     for end, name in enumerate(names, 1):
         size += (folder / name).stat().st_size

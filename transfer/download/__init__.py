@@ -1,1 +1,1 @@
-"""Where images and pretrained weights come from."""
+"""Download images and pretrained weights, or draw a sample of images."""

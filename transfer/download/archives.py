@@ -1,4 +1,4 @@
-"""Images out of an archive or a folder: safely, and all of them, or one line that says why."""
+"""Copy all images of an archive or a folder, safely; or say in one line why it is not possible."""
 
 import errno
 import lzma
@@ -18,69 +18,78 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from transfer.core.errors import UserError, one_line, shown
-from transfer.core.files import is_plain
-from transfer.download.fetch import CHUNK, what_it_is
+from transfer.core.files import describe_content, is_plain
+from transfer.data.formats import SUFFIXES
+from transfer.download.fetch import CHUNK
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
-# Images are compressed already (JPEG in zip: 1.0 times); only a bomb expands like this.
+# Images are compressed already (a JPEG in a zip expands 1.0 times), so only a bomb expands so much.
 MAX_EXPANSION = 100
 MIN_EXPANSION_BYTES = 1 << 30
 BLOCK = 4096  # bytes that the smallest file takes on a disk
-END_BYTES = 22  # of what stands at the end of a zip, before its comment
-# What the libraries raise for damaged bytes. zipfile raises RuntimeError for a missing password.
+END_BYTES = 22  # size of the record at the end of a zip, without its comment
+# What the libraries raise for damaged bytes; zipfile raises RuntimeError for a missing password.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OSError, ValueError, LookupError, OverflowError),
 )
 
-# Name inside the source, and how to open it; None for a folder.
+# Name inside the archive or folder, and a function that opens the file; None for a folder.
 Member = tuple[str, Callable[[], BinaryIO] | None]
 
 
-def unpack(source: Path, target: Path) -> None:
-    """Copy the pictures of an archive (zip, tar.*) or a folder to `target`, folders as they are.
+def unpack(path: Path, target: Path) -> None:
+    """Copy the images of an archive (zip, tar.*) or a folder to `target`, with their folders.
 
-    Hidden files and those that are no pictures are left out, and so are links and devices in an
-    archive; links in a folder are followed.
+    Hidden files and files of other types are left out, and so are links and devices in an archive.
+    Links in a folder are followed.
+
+    Args:
+        path: The archive or folder.
+        target: An empty folder.
 
     Raises:
-        UserError: It is no archive, damaged, encrypted or a bomb, or a name in it leads out of
-            `target`, occurs twice or can't be a file's.
+        UserError: The file is no archive, damaged, encrypted or a bomb; or a name in it leads out
+            of `target`, occurs twice or can't be the name of a file.
     """
-    if source.is_dir():
-        copy(_folder_members(source), target, math.inf)
+    if path.is_dir():
+        copy_images(_folder_members(path), target, math.inf)
         return
-    limit = max(MAX_EXPANSION * source.stat().st_size, MIN_EXPANSION_BYTES)
+    limit = max(MAX_EXPANSION * path.stat().st_size, MIN_EXPANSION_BYTES)
     try:
-        if tarfile.is_tarfile(source):  # first: a tar that ends with a zip looks like one
-            with tarfile.open(source, tarinfo=_TarInfo) as archive:
-                copy(_tar_members(archive, limit), target, limit)
-        elif zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive:
-                copy(_zip_members(archive), target, limit)
+        if tarfile.is_tarfile(path):  # first, since a tar that ends with a zip passes for a zip
+            with tarfile.open(path, tarinfo=_TarInfo) as archive:
+                copy_images(_tar_members(archive, limit), target, limit)
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                copy_images(_zip_members(archive), target, limit)
         else:
             raise UserError(
-                f"data_url: expected a whole zip or tar archive; received {source.name}, "
-                f"{what_it_is(source)}"
+                f"data_url: expected a whole zip or tar archive; received {path.name}, "
+                f"{describe_content(path)}"
             )
     except DAMAGE as error:
         if getattr(error, "errno", None) not in (None, errno.EINVAL):  # such as a full disk
-            raise  # EINVAL: a damaged number, where to read on
+            raise  # EINVAL comes from a damaged offset
         raise UserError(
-            f"data_url: {source.name} is damaged or encrypted: {one_line(error)}; "
+            f"data_url: {path.name} is damaged or encrypted: {one_line(error)}; "
             "fetch or make it again"
         ) from None
 
 
-def copy(members: Iterable[Member], target: Path, limit: float) -> None:
-    """Copy the pictures among `members` to `target`.
+def copy_images(members: Iterable[Member], target: Path, limit: float) -> None:
+    """Copy the images among some files to `target`.
+
+    Args:
+        members: The files, and the folders that hold them.
+        target: An empty folder.
+        limit: Maximum number of bytes that the images may take on disk.
 
     Raises:
-        UserError: A name leads out of `target`, occurs twice or can't be a file's, or they take
-            more than `limit` bytes on disk.
+        UserError: A name leads out of `target`, occurs twice or can't be the name of a file; or
+            the limit is exceeded.
     """
-    total, pictures, nested = 0, 0, None
+    total, image_count, nested = 0, 0, None
     for name, open_member in tqdm(members, desc="unpack", unit=" files", disable=None):
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or re.match("[a-zA-Z]:", name):
@@ -97,31 +106,34 @@ def copy(members: Iterable[Member], target: Path, limit: float) -> None:
                 "rename it"
             )
         total += _write(name, open_member, target / path, limit - total)
-        pictures += open_member is not None
+        image_count += open_member is not None
         if total > limit:
             raise _bomb(limit)
-    if nested and not pictures:
+    if nested and not image_count:
         raise UserError(
-            f"data_url: no pictures, but an archive inside: {shown(nested)}; unpack it, and set "
+            f"data_url: no images, but an archive inside: {shown(nested)}; unpack it, and set "
             "data_url to the folder"
         )
 
 
 def is_hidden(path: PurePath) -> bool:
-    """Tell whether a file, or a folder that it is in, is hidden or macOS' own."""
+    """Return whether a file, or a folder that holds it, is hidden or metadata of macOS."""
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def _write(name: str, open_member: Callable | None, path: Path, limit: float) -> int:
-    """Write a picture, or make a folder; return the bytes that it takes, `limit` or some more."""
+    """Write an image or make a folder; return the bytes that it takes on disk.
+
+    Writing ends when `limit` is exceeded.
+    """
     size = 0
     try:
         if open_member is None:
             path.mkdir(parents=True, exist_ok=True)
             return BLOCK
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_member() as source, path.open("xb") as copy:
-            while size <= limit and (chunk := source.read(CHUNK)):
+        with open_member() as member, path.open("xb") as copy:
+            while size <= limit and (chunk := member.read(CHUNK)):
                 copy.write(chunk)
                 size += len(chunk)
     except (FileExistsError, NotADirectoryError):
@@ -133,7 +145,7 @@ def _write(name: str, open_member: Callable | None, path: Path, limit: float) ->
             raise UserError(
                 f"data_url: the name {shown(name)} is too long for this disk; rename it"
             ) from None
-        if error.errno is not None and error.filename is None:  # of a read or a write
+        if error.errno is not None and error.filename is None:  # by a read or a write
             error.filename = name
         raise
     return max(size, BLOCK)
@@ -142,12 +154,18 @@ def _write(name: str, open_member: Callable | None, path: Path, limit: float) ->
 def _bomb(limit: float) -> UserError:
     return UserError(
         f"data_url: the archive unpacks to over {limit:,} bytes, {MAX_EXPANSION} times its size, "
-        "which no pictures do"
+        "which images never do; if you trust it, unpack it and set data_url to the folder"
     )
 
 
 def _folder_members(folder: Path, below: str = "", above: tuple = ()) -> Iterator[Member]:
-    """Yield what lies below a folder. Links are followed, but for those in a circle."""
+    """Yield the contents of a folder; links are followed unless they lead in a circle.
+
+    Args:
+        folder: The folder.
+        below: What to put before the names.
+        above: Device and inode of each folder above this one.
+    """
     status = folder.stat()
     above = (*above, (status.st_dev, status.st_ino))
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -162,16 +180,20 @@ def _folder_members(folder: Path, below: str = "", above: tuple = ()) -> Iterato
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file; a link to nothing and a pipe are errors for people."""
+    """Open a file.
+
+    Raises:
+        UserError: It is a broken link or a pipe.
+    """
     if not path.is_file():  # opening a pipe would wait for ever
-        raise UserError(f"data_url: {path} is no file but a link to nothing, or a pipe; remove it")
+        raise UserError(f"data_url: {path} is not a file but a broken link or a pipe; remove it")
     return path.open("rb")
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
-    """Yield the files of a zip; compare the list at its end, which has no checksum, with the rest.
+    """Yield the files of a zip; check its directory, which has no checksum, against the rest.
 
-    Else damage to the list would hide pictures.
+    Otherwise damage to the directory would hide images.
     """
     archive.fp.seek(-END_BYTES - len(archive.comment), os.SEEK_END)
     end = archive.fp.read(END_BYTES)
@@ -179,22 +201,24 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     if end.startswith(b"PK\5\6") and count not in (0xFFFF, len(members) % (1 << 16)):
         raise zipfile.BadZipFile(f"{len(members)} of {count} files are listed")
     for info in members:
-        if not info.flag_bits & 1:  # encrypted, which matters only where it is a picture
-            archive.open(info).close()  # compares the name with the one before the file
+        if not info.flag_bits & 1:  # 1: encrypted, which matters only for an image
+            archive.open(info).close()  # compares the name with the one before the content
         if not stat.S_ISLNK(info.external_attr >> 16):
             yield info.filename, None if info.is_dir() else partial(archive.open, info)
-        elif info.file_size > BLOCK or b"\0" in archive.read(info):  # which no path is
-            raise zipfile.BadZipFile(f"{info.filename!r} is called a link, but is none")
+        elif info.file_size > BLOCK or b"\0" in archive.read(info):  # no path is like this
+            raise zipfile.BadZipFile(f"{info.filename!r} is marked as a link, but is none")
 
 
 def _tar_members(archive: tarfile.TarFile, limit: int) -> Iterator[Member]:
+    """Yield the files of a tar; check that it ends where a tar ends."""
     while (info := archive.next()) is not None:
-        archive.members.clear()  # else it remembers them all
-        if info.offset_data + info.size > limit:  # before tarfile skips, and so unpacks, a stray
+        archive.members.clear()  # otherwise memory grows with their number
+        # Checked before tarfile skips a file that is not copied, which decompresses it.
+        if info.offset_data + info.size > limit:
             raise _bomb(limit)
         if info.isfile() or info.isdir():
             yield info.name, None if info.isdir() else partial(archive.extractfile, info)
-    # tarfile takes a cut or a damaged header for the end, and leaves a checksum at the end unread.
+    # tarfile takes a cut or damaged header for the end, and does not read a checksum at the end.
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("unexpected end of data")
@@ -204,7 +228,7 @@ def _tar_members(archive: tarfile.TarFile, limit: int) -> Iterator[Member]:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """A header that may not be a bomb: tarfile reads what stands for a long name into memory."""
+    """A header of limited size: tarfile reads a header for a long name into memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if not (self.isreg() or self.isdir()) and self.size > CHUNK:

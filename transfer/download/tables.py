@@ -1,4 +1,4 @@
-"""A table of paths and labels, in place of class folders."""
+"""Read a table of paths and labels, which takes the place of class folders."""
 
 import csv
 import math
@@ -8,30 +8,36 @@ from pathlib import Path, PurePath
 
 from transfer.core.errors import UserError, one_line, shown
 from transfer.core.files import is_plain
+from transfer.data.formats import SUFFIXES
 from transfer.data.labels import FOLDER_NAMES
-from transfer.download.archives import SUFFIXES, copy, is_hidden, open_file
+from transfer.download.archives import copy_images, is_hidden, open_file
 
 SUFFIX = ".csv"
 
 
 def copy_table(table: Path, target: Path) -> None:
-    """Copy the pictures that a table names to `target`: label/picture, or split/label/picture.
+    """Copy the images that a table lists to `target`: label/image, or split/label/image.
+
+    Args:
+        table: A CSV file, as for `read_table`.
+        target: An empty folder.
 
     Raises:
-        UserError: As by `read_table`.
+        UserError: As in `read_table`.
     """
-    copy(((name, partial(open_file, path)) for path, name in read_table(table)), target, math.inf)
+    members = ((name, partial(open_file, path)) for path, name in read_table(table))
+    copy_images(members, target, math.inf)
 
 
 def read_table(table: Path) -> list[tuple[Path, str]]:
-    """Read a CSV file with the columns `path` and `label`, and `split` where it has one.
+    """Read a CSV file with the columns `path` and `label`, and perhaps `split`.
 
     Returns:
-        For each row the picture, absolute, and its name below class folders.
+        For each row the absolute path of the image, and its name below class folders.
 
     Raises:
-        UserError: It is no such table, has no rows, or a row names no picture, one again, or a
-            label or a split that can't be.
+        UserError: The file is no such table or has no rows; or a row has a path that is not an
+            image's or occurs twice, or a label or a split that is not allowed.
     """
     folders = {}
     try:
@@ -41,57 +47,58 @@ def read_table(table: Path) -> list[tuple[Path, str]]:
             if not {"path", "label"} <= set(columns):
                 raise UserError(
                     f"data_url: {table.name}: expected a header with the columns path and label, "
-                    f"between commas, and split where splits are given; received {shown(columns)}"
+                    f"separated by commas, and split if it gives splits; received {shown(columns)}"
                 )
             for row in reader:
                 where = f"data_url: {table.name}, line {reader.line_num}"
-                picture = _picture(row["path"], table.parent, where)
-                if picture in folders:
-                    raise UserError(f"{where} names {shown(row['path'])} again; remove one")
-                folders[picture] = _folder(row, where)
+                image = _image(row["path"], table.parent, where)
+                if image in folders:
+                    raise UserError(f"{where} lists {shown(row['path'])} again; remove one")
+                folders[image] = _folder(row, where)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
-            f"data_url: {table.name}: expected a CSV file in UTF-8; {one_line(error)}"
+            f"data_url: {table.name}: expected a CSV file in UTF-8: {one_line(error)}"
         ) from None
     if not folders:
-        raise UserError(f"data_url: {table.name} has a header only; expected a row a picture")
-    top = os.path.commonpath([picture.parent for picture in folders])
+        raise UserError(f"data_url: {table.name} has only a header; expected one row per image")
+    top = os.path.commonpath([image.parent for image in folders])
     names = {path: f"{folder}/{path.relative_to(top)}" for path, folder in folders.items()}
     if hidden := [path for path, name in names.items() if is_hidden(PurePath(name))]:
         raise UserError(
-            f"data_url: {table.name} names {shown(str(hidden[0]))}, where a hidden file or folder "
-            "is below the others' folder; rename it"
+            f"data_url: {table.name} lists {shown(str(hidden[0]))}, which is hidden or in a hidden "
+            "folder; rename it"
         )
     return list(names.items())
 
 
-def _picture(path: str | None, folder: Path, where: str) -> Path:
-    picture = Path(os.path.abspath(folder / os.path.expanduser(path or "")))
-    if picture.suffix.lower() not in SUFFIXES or not picture.is_file():
+def _image(path: str | None, folder: Path, where: str) -> Path:
+    """Return the absolute path of the image in a row, whose path may be relative to `folder`."""
+    image = Path(os.path.abspath(folder / os.path.expanduser(path or "")))
+    if image.suffix.lower() not in SUFFIXES or not image.is_file():
         raise UserError(
-            f"{where}: expected the path of a picture ({' '.join(sorted(SUFFIXES))}), absolute or "
-            f"from {folder}; received {shown(path)}, which is none or not there"
+            f"{where}: expected the path of an image ({' '.join(SUFFIXES)}), absolute or relative "
+            f"to {folder}; received {shown(path)}, which does not exist or is not an image"
         )
-    return picture
+    return image
 
 
 def _folder(row: dict, where: str) -> str:
-    """Return the class folder of a row, below that of its split if there are such."""
+    """Return the class folder of a row, below the folder of its split if the table gives splits."""
     label, split = row["label"] or "", row.get("split")
     if not label or not is_plain(label) or set(label) & set("/\\") or label[0] == ".":
         raise UserError(
-            f"{where}: expected a label that can name a folder, without slashes and not beginning "
-            f"with a dot; received {shown(label)}"
+            f"{where}: expected a label that can name a folder, without slashes and without a dot "
+            f"at the start; received {shown(label)}"
         )
     if "split" not in row:
         if label.lower() in FOLDER_NAMES:
             raise UserError(
-                f"{where}: the label {shown(label)} is the name of a split; give it another, or "
-                "the table a column split"
+                f"{where}: the label {shown(label)} is the name of a split; rename the label, or "
+                "add a column split"
             )
         return label
     if (split or "").lower() not in FOLDER_NAMES:
         raise UserError(
-            f"{where}: expected the split to be train, validation or test; received {shown(split)}"
+            f"{where}: expected the split train, validation or test; received {shown(split)}"
         )
     return f"{FOLDER_NAMES[split.lower()]}/{label}"

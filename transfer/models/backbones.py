@@ -1,11 +1,15 @@
-"""The bases of keras.applications, each with its own preprocessing."""
+"""The backbones of keras.applications, each with its own preprocessing."""
 
 import inspect
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
+import h5py
 import numpy as np
 
 from transfer.core.errors import UserError, did_you_mean, one_line, shown
+from transfer.core.files import describe_content
 from transfer.core.params import Params
 from transfer.core.runtime import keras
 
@@ -14,7 +18,11 @@ CHANNELS = 3
 
 
 def check_backbone(backbone: str) -> None:
-    """Raise a UserError if keras.applications has no such backbone."""
+    """Check the name of a backbone.
+
+    Raises:
+        UserError: keras.applications has no such backbone.
+    """
     if backbone not in BACKBONES:
         raise UserError(
             f"backbone: expected one of {', '.join(BACKBONES)}; received {backbone!r}"
@@ -23,12 +31,20 @@ def check_backbone(backbone: str) -> None:
 
 
 def build_base(backbone: str, image_size: int) -> keras.Model:
-    """Build a backbone without its top and without weights.
+    """Build a backbone without its top, with random weights.
 
-    MobileNetV2, which is the tutorial's, has 154 layers and 2,257,984 parameters.
+    MobileNetV2, which the tutorial uses, has 154 layers and 2,257,984 parameters.
+
+    Args:
+        backbone: The name of a model in keras.applications.
+        image_size: Height and width of the images, in pixels.
+
+    Returns:
+        A model from preprocessed pixels, float32 [N, image_size, image_size, 3], to feature maps,
+        float32 [N, H, W, C].
 
     Raises:
-        UserError: There is no such backbone, or the pictures are too small for it.
+        UserError: There is no such backbone, or the images are too small for it.
     """
     check_backbone(backbone)
     try:
@@ -37,15 +53,41 @@ def build_base(backbone: str, image_size: int) -> keras.Model:
         )
     except ValueError as error:
         raise UserError(f"image_size: {backbone}: {one_line(error)}") from None
-    base.name = "base"  # some look up their blocks by the name that they are given
+    base.name = "base"  # not as an argument, by which EfficientNetV2 looks up its blocks
     return base
 
 
-def build_preprocessing(backbone: str) -> keras.layers.Layer:
-    """Build a layer that does what the backbone's `preprocess_input` does to pixels.
+def load_weights(base: keras.Model, path: Path) -> None:
+    """Load a weights file of Keras into a backbone without its top.
 
-    That is an affine map of the channels, for any of them, and so it can be read off the pixels
-    black, red, green and blue. A Keras layer, not a Lambda, whose code no one should have to trust.
+    Args:
+        base: Made by `build_base`; changed in place.
+        path: An .h5 file of Keras 2 or a .weights.h5 file of Keras 3.
+
+    Raises:
+        UserError: The file is damaged or holds the weights of another model.
+    """
+    try:
+        # Keras only warns if the file has nothing for a layer.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            base.load_weights(path)
+    except Exception as error:  # each kind of damage raises another one
+        what = "damaged, or of another model" if h5py.is_hdf5(path) else describe_content(path)
+        raise UserError(
+            f"{path} doesn't hold the weights of the backbone without its top; it is {what}: "
+            f"{one_line(error)}; set base_weights to another file, or if it is the pipeline's own, "
+            "dvc repro makes it again"
+        ) from None
+
+
+def build_preprocessing(backbone: str) -> keras.layers.Layer:
+    """Build a layer that does to pixels what the backbone's `preprocess_input` does.
+
+    For every backbone that is an affine map of the channels, so four pixels determine it: black,
+    red, green and blue. The layer is not a Lambda, whose code would be loaded with the model.
+
+    Args:
+        backbone: The name of a model in keras.applications.
     """
     module = inspect.getmodule(getattr(keras.applications, backbone))
     black, *pure = module.preprocess_input(np.vstack([np.zeros(CHANNELS), 255 * np.eye(CHANNELS)]))
@@ -54,7 +96,7 @@ def build_preprocessing(backbone: str) -> keras.layers.Layer:
     if np.array_equal(matrix, np.diag(scale)):
         scale, offset = (v[0] if len(set(v)) == 1 else v for v in (scale.tolist(), black.tolist()))
         return keras.layers.Rescaling(scale, offset=offset, name="preprocessing")
-    dense = keras.layers.Dense(CHANNELS, trainable=False)  # that which swaps red and blue
+    dense = keras.layers.Dense(CHANNELS, trainable=False)  # for those that swap red and blue
     layer = keras.Sequential(
         [keras.Input((None, None, CHANNELS), dtype="uint8"), keras.layers.Rescaling(1.0), dense],
         name="preprocessing",

@@ -14,20 +14,27 @@ from transfer.core.files import replacing
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_preprocessing
 
-METADATA = "metadata.json"  # of Keras, which reads no more of it than its version
+METADATA = "metadata.json"  # written by Keras, which reads only its own version from it
 
 
 def build_classifier(
     base: keras.Model, backbone: str, classes: int, dropout: float, seed: int
 ) -> keras.Model:
-    """Build the tutorial's model on `base`, which is frozen, a `backbone` of keras.applications.
+    """Build the tutorial's model: preprocessing, a frozen base and a new head.
 
-    It is made of three named layers: `preprocessing`, `base` and `head`. The augmentation is no
-    part of it (transfer/training/augmentation.py): it is at work in training only.
+    These are its three layers: `preprocessing`, `base` and `head`. Augmentation is not part of the
+    model, since only training needs it (transfer/training/augmentation.py).
+
+    Args:
+        base: Made by `build_base`; frozen here.
+        backbone: The name of a model in keras.applications, which decides the preprocessing.
+        classes: Number of classes, from 2.
+        dropout: Rate of the dropout before the last layer.
+        seed: Of the head's first weights; seed + 1 is that of the dropout.
 
     Returns:
-        A model from uint8 pixels [N, H, W, 3] to logits: [N, 1] for two classes, the logit of the
-        second one, else [N, classes].
+        A model from pixels, uint8 [N, H, W, 3], to logits, float32: [N, 1] for two classes, the
+        logit of the second one, or else [N, classes].
     """
     initializer = keras.initializers.GlorotUniform(seed=seed)
     base.trainable = False
@@ -43,26 +50,15 @@ def build_classifier(
     return keras.Model(inputs, outputs, name="classifier")
 
 
-def load_base(base: keras.Model, path: Path) -> None:
-    """Load a weights file of Keras (.h5 of Keras 2, .weights.h5 of Keras 3) into `base`.
-
-    Raises:
-        UserError: It is damaged or holds the weights of another model.
-    """
-    try:
-        base.load_weights(path)
-    except Exception as error:  # each damage raises something else
-        raise UserError(
-            f"{path} doesn't hold the weights of the backbone without its top, or is damaged: "
-            f"{one_line(error)}; set base_weights to another file, or if it is the pipeline's own, "
-            "dvc repro makes it again"
-        ) from None
-
-
 def unfreeze(base: keras.Model, index: int) -> None:
-    """Make the layers from `index` up trainable, and those below not."""
+    """Make the layers from `index` up trainable, and freeze those below.
+
+    Args:
+        base: Changed in place.
+        index: Of the first trainable layer, in `base.layers`; their number: freeze all.
+    """
     base.trainable = True
-    for number, layer in enumerate(base.layers):  # a loaded model does not pass it on to all
+    for number, layer in enumerate(base.layers):  # a loaded base does not pass it on to all layers
         layer.trainable = number >= index
 
 
@@ -73,14 +69,24 @@ def count_trainable_parameters(model: keras.Model) -> int:
 
 @dataclass(frozen=True)
 class Description:
-    """What a model's user has to know of it; it is inside the model's file."""
+    """What a user of a model has to know about it. It is stored inside the model's file.
+
+    classes: Their names, in the order of the logits.
+    crop_to_aspect_ratio: As the parameter of that name: how images are made square.
+    """
 
     classes: list[str]
     crop_to_aspect_ratio: bool
 
 
 def save_model(model: keras.Model, path: Path, description: Description) -> None:
-    """Save `model` as a .keras file; equal models give equal bytes, which Keras' own don't."""
+    """Save a model as a .keras file; equal models give equal bytes, unlike with Keras alone.
+
+    Args:
+        model: The classifier.
+        path: Of the file, which is replaced whole or not at all.
+        description: Stored inside the file.
+    """
     with replacing(path) as temporary:
         model.save(temporary)
         entries = io.BytesIO(temporary.read_bytes())
@@ -91,7 +97,16 @@ def save_model(model: keras.Model, path: Path, description: Description) -> None
 
 
 def _stable(name: str, content: bytes, description: dict) -> bytes:
-    """Drop Keras' date of saving; number shared objects, which it tells by their addresses."""
+    """Return an entry of the .keras file without what differs from run to run.
+
+    That is the date of saving, and the memory addresses by which Keras identifies shared objects,
+    which are numbered instead.
+
+    Args:
+        name: Of the entry in the ZIP archive.
+        content: What Keras wrote.
+        description: Added to the metadata.
+    """
     if name == METADATA:
         metadata = json.loads(content) | {"date_saved": "", "description": description}
         return json.dumps(metadata).encode()
@@ -104,28 +119,28 @@ def _stable(name: str, content: bytes, description: dict) -> bytes:
 
 
 def read_description(path: Path) -> Description:
-    """Read what `save_model` wrote besides the model.
+    """Read the description that `save_model` stored in a model's file.
 
     Raises:
-        UserError: It is none of this pipeline's models.
+        UserError: The file is not a model of this pipeline.
     """
     try:
         with zipfile.ZipFile(path) as saved:
             return Description(**json.loads(saved.read(METADATA))["description"])
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is no model of this pipeline; dvc repro makes one") from None
+        raise UserError(f"{path} is not a model of this pipeline; dvc repro makes one") from None
 
 
 def load_model(path: Path) -> keras.Model:
     """Load a model that `save_model` wrote, in Keras' safe mode, not compiled.
 
     Raises:
-        UserError: The file is damaged, or would run code of its own, such as a Lambda layer's.
+        UserError: The file is damaged, or contains code to run, such as a Lambda layer's.
     """
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
-    except Exception as error:  # each damage raises something else
+    except Exception as error:  # each kind of damage raises another one
         raise UserError(
-            f"{path} is damaged or no model of this pipeline: {one_line(error)}; "
+            f"{path} is damaged or not a model of this pipeline: {one_line(error)}; "
             "dvc repro makes it again"
         ) from None

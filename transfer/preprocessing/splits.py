@@ -1,4 +1,4 @@
-"""Which picture is in which split: stratified, and no content in two of them."""
+"""Assign images to splits: stratified by label, and no content in two splits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,84 +18,91 @@ from transfer.data.labels import (
 )
 
 
-def drop_duplicates(pictures: ImageTable, hashes: np.ndarray) -> tuple[np.ndarray, list[Rejected]]:
-    """Keep one picture of each content, and none of a content that has two labels.
+def drop_duplicates(table: ImageTable, hashes: np.ndarray) -> tuple[np.ndarray, list[Rejected]]:
+    """Keep one image of each content, and none of a content that has two labels.
 
     Args:
-        hashes: Of the contents, [N] of any type that can be sorted.
+        table: N images.
+        hashes: Hashes of their contents, [N] of any dtype that can be sorted.
 
     Returns:
-        Indices of the pictures kept, int [K], ascending, and the others.
+        Indices of the images kept, int [K], ascending; and the other images.
     """
-    order = np.argsort(hashes, kind="stable")  # equal ones beside each other, in their order
+    order = np.argsort(hashes, kind="stable")  # equal hashes side by side, in their order
     ordered = hashes[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     ends = np.append(starts[1:], len(order))
     kept, rejected = [order[starts[ends - starts == 1]]], []
     for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
         indices = order[start:end]
-        paths = [pictures.paths[i] for i in indices]
-        names = [pictures.class_names[label] for label in pictures.labels[indices]]
+        paths = [table.paths[i] for i in indices]
+        names = [table.class_names[label] for label in table.labels[indices]]
         first_of = dict(zip(reversed(names), reversed(paths), strict=True))
         if len(first_of) == 1:
             kept.append(indices[:1])
-            reason = printable(f"the same picture as {paths[0]}")
+            reason = printable(f"the same image as {paths[0]}")
             rejected += [Rejected(path, reason, COPY) for path in paths[1:]]
         else:
             labels = " and ".join(f"{label} ({path})" for label, path in sorted(first_of.items()))
-            reason = printable(f"the same picture is labelled {labels}")
+            reason = printable(f"the same image is labelled {labels}")
             rejected += [Rejected(path, reason, TWO_LABELS) for path in paths]
     return np.sort(np.concatenate(kept)), rejected
 
 
 def check_rejected(
-    pictures: ImageTable, rejected: Sequence[Rejected], limit: float, where: Path
+    table: ImageTable, rejected: Sequence[Rejected], max_rejected: float, listing: Path
 ) -> None:
-    """Check that pictures of each class are left, and that not too many of all were rejected.
+    """Check that every class has images left, and that not too many images were rejected.
 
     Args:
-        pictures: All, also those rejected.
-        limit: The share of them that may be unreadable or have two labels; second copies may be.
-        where: The file that names those rejected.
+        table: All images, including those rejected.
+        rejected: The images rejected.
+        max_rejected: Maximum fraction of images that may be unreadable or have two labels; second
+            copies don't count.
+        listing: The file that lists those rejected, for the message.
 
     Raises:
-        UserError: A class is lost, or there are more than that.
+        UserError: A class has no images left, or the fraction is exceeded.
     """
     reasons = {path: reason for path, reason, _ in rejected}
-    labels, total = pictures.labels.tolist(), len(pictures.paths)
-    left = {
-        label for path, label in zip(pictures.paths, labels, strict=True) if path not in reasons
-    }
+    labels, total = table.labels.tolist(), len(table.paths)
+    left = {label for path, label in zip(table.paths, labels, strict=True) if path not in reasons}
     if lost := {*labels} - left:
-        names = ", ".join(pictures.class_names[label] for label in sorted(lost))
-        first = pictures.paths[next(i for i, label in enumerate(labels) if label in lost)]
+        names = ", ".join(table.class_names[label] for label in sorted(lost))
+        first = table.paths[next(i for i, label in enumerate(labels) if label in lost)]
         message = (
-            f"none of the pictures of {names} can be used; the first, {first}: "
-            f"{reasons[first]}; {where} names them all: replace them, or remove the class"
+            f"none of the images of {names} can be used; the first, {first}: {reasons[first]}; "
+            f"{listing} lists them all: replace them, or remove the class"
         )
         raise UserError(printable(message))
-    unusable = [picture for picture in rejected if picture.kind != COPY]
-    if len(unusable) > limit * total:
+    unusable = [image for image in rejected if image.kind != COPY]
+    if len(unusable) > max_rejected * total:
         raise UserError(
-            f"{len(unusable):,} of the {total:,} pictures can't be used, and max_rejected "
-            f"is {limit}: {'; '.join(summary(unusable))}; {where} names them all: mend or remove "
-            "them, or raise max_rejected"
+            f"{len(unusable):,} of the {total:,} images can't be used, and max_rejected is "
+            f"{max_rejected}: {'; '.join(summary(unusable))}; {listing} lists them all: fix or "
+            "remove them, or raise max_rejected"
         )
 
 
 def assign_splits(
-    pictures: ImageTable, val_fraction: float, test_fraction: float, seed: int
+    table: ImageTable, val_fraction: float, test_fraction: float, seed: int
 ) -> np.ndarray:
-    """Return for each picture an index into SPLITS, int [N], stratified by label.
+    """Return the split of each image, an index into SPLITS, int [N], stratified by label.
 
-    Splits that folders give stay. Without a validation folder `val_fraction` of the pictures is
-    taken from training; without a test folder, `test_fraction` of the validation folder, or of all
-    the pictures where there is none.
+    Splits given by folders are kept. If there is no validation folder, `val_fraction` of all images
+    is taken from the training images. If there is no test folder, `test_fraction` of the validation
+    folder is taken, or of all images if there is no validation folder either.
+
+    Args:
+        table: N images.
+        val_fraction: Fraction for validation, above 0 and below 1.
+        test_fraction: Fraction for the test, above 0 and below 1.
+        seed: Decides which images these are.
 
     Raises:
-        UserError: A class has too few pictures to be in every split.
+        UserError: A class has too few images for every split.
     """
-    labels, given = pictures.labels, pictures.given_splits
+    labels, given = table.labels, table.given_splits
     train, val, test = range(len(SPLITS))
     splits = np.maximum(given, train)
     if test not in given:
@@ -104,24 +111,26 @@ def assign_splits(
         rest = np.count_nonzero(splits == train)
         _move(splits, labels, train, val, val_fraction * len(splits) / rest, seed)
     for code, split in enumerate(SPLITS):
-        if missing := missing_classes(pictures, splits, code):
+        if missing := missing_classes(table, splits, code):
             raise UserError(
-                f"{split} would have no pictures of {', '.join(missing)}; add pictures of it, or "
+                f"{split} would have no images of {', '.join(missing)}; add images of it, or "
                 "change val_fraction and test_fraction"
             )
     return splits
 
 
 def _move(
-    splits: np.ndarray, labels: np.ndarray, source: int, target: int, share: float, seed: int
+    splits: np.ndarray, labels: np.ndarray, source: int, target: int, fraction: float, seed: int
 ) -> None:
-    """Move `share` of the pictures of `source` to `target`, stratified by label."""
+    """Move a fraction of the images of split `source` to split `target`, stratified by label."""
     rows = np.flatnonzero(splits == source)
     try:
-        _, moved = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=seed)
-    except ValueError as error:  # such as a class with one picture only
+        _, moved = train_test_split(
+            rows, test_size=fraction, stratify=labels[rows], random_state=seed
+        )
+    except ValueError as error:  # such as a class with one image only
         raise UserError(
-            f"the {len(rows)} {SPLITS[source]} pictures can't be dealt out, {share:.0%} of them to "
-            f"{SPLITS[target]}: {error}"
+            f"the {len(rows)} {SPLITS[source]} images can't be split, with {fraction:.0%} of them "
+            f"for {SPLITS[target]}: {error}"
         ) from None
     splits[moved] = target
