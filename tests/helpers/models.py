@@ -1,20 +1,39 @@
 """Small classifiers, splits of random images, and training on them."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import h5py
 import numpy as np
 
+from tests.helpers.project import PROJECT
+from transfer.core.params import load_params
 from transfer.core.runtime import keras
-from transfer.data.dataset import Split
+from transfer.data.dataset import Split, StoredArray
 from transfer.models.backbones import build_base
 from transfer.models.classifier import build_classifier
-from transfer.training.augmentation import Augmentation
+from transfer.training.augmentation import build_augmentation
 from transfer.training.features import compute_features
-from transfer.training.loop import fit
+from transfer.training.loop import Loop, fit
 from transfer.training.targets import Targets
 
-AUGMENTATION = Augmentation(0, "horizontal", 0.2)
+PARAMS = load_params(PROJECT / "params.yaml")
+NO_AUGMENTATION = {
+    "flip": "none",
+    "rotation": 0.0,
+    "random_resized_crop": 0.0,
+    "color_jitter": 0.0,
+    "mixup": 0.0,
+}
+
+
+def make_augmentation(seed=0, **params):
+    """Return the augmentation that these parameters ask for, and no other one."""
+    params = {"seed": seed} | NO_AUGMENTATION | params
+    return build_augmentation(PARAMS.model_copy(update=params))
+
+
+AUGMENTATION = make_augmentation(flip="horizontal", rotation=0.2)
 
 
 def make_split(pictures=10, classes=2, size=32):
@@ -24,6 +43,12 @@ def make_split(pictures=10, classes=2, size=32):
     rows = np.arange(pictures) * 2  # every other row belongs to another split
     images[rows] += (labels * 100).astype(np.uint8)[:, None, None, None]
     return Split(images, rows, labels, [], [str(c) for c in range(classes)])
+
+
+def stored_split(folder, split):
+    """Return the same split, its images in a file of a folder, as the pipeline has them."""
+    np.save(folder / "images.npy", split.images)
+    return replace(split, images=StoredArray(folder / "images.npy"))
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +78,9 @@ def train(classifier, split, epochs=2, optimizer=None, precision="float32", **op
 def fit_on(features, classifier, split, epochs, optimizer=None, **options):
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     targets = options.pop("targets", Targets(split))
-    return fit(classifier, optimizer, features, (targets, Targets(split)), 4, 0, epochs, **options)
+    of_loop = {name: options.pop(name) for name in ("first_epoch", "patience") if name in options}
+    loop = Loop(batch_size=4, seed=0, epochs=epochs, **of_loop)
+    return fit(classifier, optimizer, features, (targets, Targets(split)), loop, **options)
 
 
 def write_keras_2(base, path):

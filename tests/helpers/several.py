@@ -4,19 +4,16 @@ import sys
 
 import numpy as np
 
-from tests.helpers.models import make_classifier, make_split
-from tests.helpers.project import PROJECT
-from transfer.core.params import load_params
+from tests.helpers.models import make_augmentation, make_classifier, make_split
+from transfer.core.processes import read_launch
 from transfer.core.runtime import keras
 from transfer.models.classifier import unfreeze
-from transfer.training.augmentation import Augmentation
 from transfer.training.features import compute_features
-from transfer.training.loop import fit
+from transfer.training.loop import Loop, fit
 from transfer.training.strategy import build_replicas
 from transfer.training.targets import Targets
 
-PARAMS = load_params(PROJECT / "params.yaml")
-RECIPE = Augmentation(0, "horizontal", 0.2, mixup=0.2)
+RECIPE = make_augmentation(flip="horizontal", rotation=0.2, mixup=0.2)
 RANDOM = {"dropout": 0.5, "precision": "mixed_float16", "patience": 1}
 
 
@@ -33,10 +30,10 @@ def train(replicas=None, dropout=0.0, precision="float32", patience=0):
     features = compute_features(classifier, split, split, RECIPE, precision)
     targets = Targets(split, 0.1, RECIPE, balanced=True), Targets(split)
     sgd = keras.optimizers.SGD(0.001, momentum=0.9, weight_decay=0.01)
-    options = {"patience": patience, "replicas": replicas}
+    loop = Loop(batch_size=4, seed=0, epochs=2, patience=patience)
     history = []
     try:
-        history = fit(classifier, sgd, features, targets, 4, 0, 2, **options)
+        history = fit(classifier, sgd, features, targets, loop, replicas=replicas)
     except SystemExit as end:
         assert not end.code
     return history, classifier.get_weights()
@@ -44,7 +41,7 @@ def train(replicas=None, dropout=0.0, precision="float32", patience=0):
 
 if __name__ == "__main__":
     _, out = sys.argv
-    replicas = build_replicas(PARAMS)
+    replicas = build_replicas(read_launch())
     for name, options in {"plain": {}, "random": RANDOM}.items():
         history, weights = train(replicas, **options)
         np.savez(f"{out}-{name}.npz", history, *weights)

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from tests.helpers.models import AUGMENTATION, fit_on, make_classifier, make_split
-from tests.helpers.several import train
+from tests.helpers.models import (
+    AUGMENTATION,
+    fit_on,
+    make_augmentation,
+    make_classifier,
+    make_split,
+    stored_split,
+    train,
+)
 from transfer.core.runtime import keras
 from transfer.evaluation.prediction import predict
 from transfer.models.classifier import (
@@ -11,10 +18,10 @@ from transfer.models.classifier import (
     save_model,
     unfreeze,
 )
-from transfer.training.augmentation import Augmentation
-from transfer.training.features import Features, compute_features, load_features, write_features
+from transfer.training.features import Features, compute_features
 from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
 from transfer.training.targets import Targets
+from transfer.training.views import stored_features
 
 
 @pytest.mark.parametrize("fine_tune_at", [0, 100])
@@ -98,19 +105,18 @@ def test_epochs_are_numbered_on():
 
 
 @pytest.mark.parametrize("first_layer", [130, 154])
-def test_training_on_stored_features_is_nearly_that_on_pictures(tmp_path, first_layer):
+def test_training_on_stored_features_is_nearly_that_on_pictures(tmp_path, monkeypatch, first_layer):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     split, val, histories, weights = make_split(), make_split(), [], []
     for stored in (False, True):
         classifier = make_classifier()
         base = classifier.get_layer("base")
         unfreeze(base, first_layer)
         if stored:
-            folders = (tmp_path / "head", tmp_path / "fine_tune")
-            for folder in folders:
-                folder.mkdir()
-            write_features(classifier, split, val, AUGMENTATION, 2, 130, 1e9, folders)
-            folder = folders[first_layer < 154]
-            features = load_features(classifier, split, val, folder, first_layer, "float32")
+            splits = stored_split(tmp_path, split), stored_split(tmp_path, val)
+            features = stored_features(
+                classifier, splits, AUGMENTATION, 2, first_layer, 1e9, "float32"
+            )
         else:
             features = compute_features(classifier, split, val, AUGMENTATION, "float32")
         sgd = keras.optimizers.SGD(1e-4)  # Adam makes much of gradients that are nearly 0
@@ -148,7 +154,7 @@ def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_training_on_smoothed_mixed_and_weighed_targets_learns(classes):
     split = make_split(pictures=24, classes=classes)
-    augmentation = Augmentation(0, random_crop=0.1, color_jitter=0.1, mixup=0.2)
+    augmentation = make_augmentation(random_resized_crop=0.1, color_jitter=0.1, mixup=0.2)
     targets = Targets(split, 0.1, augmentation, balanced=True)
     classifier = make_classifier(classes)
     unfreeze(classifier.get_layer("base"), 140)

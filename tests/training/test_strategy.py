@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.helpers.project import PROJECT
-from tests.helpers.several import PARAMS, train
+from tests.helpers.several import train
 from transfer.core.errors import UserError
-from transfer.training.launch import environments_here
+from transfer.core.processes import Launch
+from transfer.training.launchers import environments_here
 from transfer.training.strategy import Replicas, build_replicas
 
 CPUS = {"TRANSFER_CPU_REPLICAS": "2"}
@@ -80,7 +81,7 @@ def test_dropout_differs_and_all_else_works_with_it(results):
 def test_every_picture_of_a_batch_counts_once(workers, local):
     strategy = SimpleNamespace(num_replicas_in_sync=workers * local)
     for pictures in range(1, 10):
-        shares = [Replicas(strategy, w, workers).share(pictures) for w in range(workers)]
+        shares = [Replicas(strategy, w, workers).shard(pictures) for w in range(workers)]
         counts = np.zeros(pictures)
         for places, weights in shares:
             assert len(places) == -(-pictures // (workers * local)) * local
@@ -89,16 +90,20 @@ def test_every_picture_of_a_batch_counts_once(workers, local):
 
 
 def ask(strategy):
-    return build_replicas(PARAMS.model_copy(update={"strategy": strategy}))
+    return build_replicas(Launch(strategy=strategy))
 
 
 @pytest.mark.parametrize(
     ("strategy", "config", "message"),
     [
-        ("mirrored", "", "mirrored needs several GPUs; received one device"),
-        ("multi_worker", "", "multi_worker needs processes that know of each other: set launcher"),
-        ("one", environments_here(2)[1]["TF_CONFIG"], "one is for one process; expected auto or"),
-        ("auto", "{", "TF_CONFIG: expected such as .*; received '{'"),
+        ("mirrored", "", "mirrored needs several GPUs; found one device"),
+        ("multi_worker", "", "multi_worker needs several processes: set TRANSFER_LAUNCHER"),
+        (
+            "one",
+            environments_here(2)[1]["TF_CONFIG"],
+            "expected auto or multi_worker, .* received one, which is for one process",
+        ),
+        ("auto", "{", "TF_CONFIG: expected a value such as .*; received '{'"),
         ("auto", '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}', "TF_CONFIG"),
     ],
 )
