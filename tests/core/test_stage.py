@@ -10,6 +10,7 @@ from tests.helpers.project import PROJECT
 from transfer.core import stage
 from transfer.core.errors import UserError
 
+LINE = "interrupted; run the same command again to continue from here\n"
 WORKING = """
 import time
 from transfer.core.stage import run_stage
@@ -18,7 +19,7 @@ run_stage(lambda: (print("works", flush=True), time.sleep(60)))
 
 
 def start(folder, code=WORKING, **environment):
-    """Start a stage in a folder; return when it works."""
+    """Start a stage in a folder; return when it is running."""
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
@@ -26,7 +27,7 @@ def start(folder, code=WORKING, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell has those that it runs in the background ignore Ctrl-C.
+        # A shell makes background processes ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     process.line = process.stdout.readline()
@@ -39,7 +40,7 @@ def test_a_second_stage_in_a_folder_is_refused_until_the_first_has_ended(tmp_pat
     with start(tmp_path) as first:
         message = f"process {first.pid} runs a stage in this folder.*`kill {first.pid}`"
         with pytest.raises(UserError, match=message), stage.alone():
-            pytest.fail("works beside the first")
+            pytest.fail("runs beside the first")
         first.kill()
         first.wait()
         with stage.alone():
@@ -47,7 +48,7 @@ def test_a_second_stage_in_a_folder_is_refused_until_the_first_has_ended(tmp_pat
 
 
 @pytest.mark.parametrize(("by_dvc", "ends"), [(True, True), (False, False)])
-def test_what_a_killed_dvc_ran_ends_and_what_a_shell_ran_goes_on(tmp_path, by_dvc, ends):
+def test_a_stage_ends_with_a_killed_dvc_but_not_with_a_shell(tmp_path, by_dvc, ends):
     parent = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {WORKING!r}], stdout=subprocess.PIPE)
@@ -70,12 +71,12 @@ def test_a_signal_ends_a_stage_with_one_line(tmp_path, number):
     with start(tmp_path) as process:
         process.send_signal(number)
         assert process.wait(timeout=10) == 1
-        assert process.stderr.read() == "interrupted; the same command goes on from here\n"
+        assert process.stderr.read() == LINE
 
 
-def test_ctrl_c_while_tensorflow_loads_is_one_line(tmp_path):
-    loading = "import transfer, time; print('loads', flush=True); time.sleep(60)"
+def test_ctrl_c_while_tensorflow_loads_prints_one_line(tmp_path):
+    loading = "import transfer.core, time; print('loads', flush=True); time.sleep(60)"
     with start(tmp_path, loading) as process:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
-        assert process.stderr.read() == "interrupted; the same command goes on from here\n"
+        assert process.stderr.read() == LINE
