@@ -22,16 +22,16 @@ def failing(error):
         ),
         (OSError(errno.EACCES, "Denied", "a.npy"), "error: Denied: a.npy"),
         (OSError("odd\n, as HDF5's"), "error: odd , as HDF5's"),
-        (KeyboardInterrupt(), "interrupted; the same command goes on from here"),
+        (KeyboardInterrupt(), "interrupted; run the same command again to continue from here"),
     ],
 )
-def test_errors_for_people_are_one_line(error, line):
+def test_errors_that_a_user_can_fix_are_one_line(error, line):
     with pytest.raises(SystemExit) as caught:
         run_main(failing(error))
-    assert caught.value.code == line  # what Python prints to stderr, with exit code 1
+    assert caught.value.code == line  # Python prints it to stderr and exits with code 1
 
 
-def test_mistakes_of_the_code_keep_their_traceback():
+def test_errors_in_the_code_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run_main(failing(ZeroDivisionError()))
 
@@ -58,11 +58,11 @@ def test_printable(text, expected):
         ([1, [2, [3]]], "[1, [2, [...]]]"),
     ],
 )
-def test_values_are_shown_on_a_line(value, expected):
+def test_values_are_shown_in_one_line(value, expected):
     assert shown(value) == expected
 
 
 @pytest.mark.parametrize("value", ["x" * 10**6, list(range(10**6)), 10**4000, {"a": "y" * 10**6}])
-def test_large_values_are_cut(value):
+def test_large_values_are_shortened(value):
     assert len(shown(value)) < 300
     assert "..." in shown(value)

@@ -26,7 +26,7 @@ def test_replacing_renames_on_success(tmp_path):
     assert [file.name for file in target.parent.iterdir()] == ["a.txt"]
 
 
-def test_replacing_keeps_the_old_file_where_the_block_fails(tmp_path):
+def test_replacing_keeps_the_old_file_if_the_block_fails(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
@@ -36,7 +36,7 @@ def test_replacing_keeps_the_old_file_where_the_block_fails(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_replacing_replaces_a_folder_whole(tmp_path):
+def test_replacing_replaces_a_whole_folder(tmp_path):
     target = tmp_path / "folder"
     for name in ("old", "new"):
         with replacing(target) as temporary:
@@ -50,7 +50,7 @@ def test_write_json_rounds_floats_only(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 0.12346, "b": 3, "c": "x"}
 
 
-def test_csv_keeps_what_names_may_hold(tmp_path):
+def test_csv_keeps_any_characters_of_names(tmp_path):
     rows = [("a, b", '"quoted"'), ("two\r\nlines", "Kätzchen 猫")]
     write_csv(tmp_path / "a.csv", ("path", "label"), rows)
     assert [tuple(row.values()) for row in read_csv(tmp_path / "a.csv")] == rows
@@ -68,7 +68,7 @@ def test_sha256(tmp_path):
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
 
 
-def test_replacing_starts_anew_where_a_killed_run_left_its_half(tmp_path):
+def test_replacing_removes_what_a_killed_run_left(tmp_path):
     (tmp_path / ".partial-raw").mkdir()
     (tmp_path / ".partial-raw" / "left").touch()
     with replacing(tmp_path / "raw") as temporary:
@@ -76,7 +76,7 @@ def test_replacing_starts_anew_where_a_killed_run_left_its_half(tmp_path):
     assert list_files(tmp_path) == []
 
 
-def test_replacing_a_link_keeps_the_folder_that_it_names(tmp_path):
+def test_replacing_a_link_keeps_the_folder_that_it_points_to(tmp_path):
     (tmp_path / "big").mkdir()
     (tmp_path / "big" / "kept").touch()
     (tmp_path / "raw").symlink_to(tmp_path / "big")
@@ -88,7 +88,7 @@ def test_replacing_a_link_keeps_the_folder_that_it_names(tmp_path):
 
 def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path):
     (tmp_path / "a.csv").write_text("old")
-    # A limit on a file's size stands in for the disk's.
+    # A limit on the size of a file stands in for a full disk.
     code = f"""
 import resource
 from pathlib import Path
@@ -105,7 +105,7 @@ errors.run_main(lambda: files.write_csv(path, ("a",), [["x" * 100]] * 100))
     assert list_files(tmp_path) == ["a.csv"]
 
 
-def test_errors_that_have_a_name_keep_it(tmp_path):
+def test_errors_that_name_a_file_keep_the_name(tmp_path):
     for name, expected in (("b", "b"), (None, str(tmp_path / "a"))):
         with pytest.raises(OSError) as caught, replacing(tmp_path / "a"):
             raise OSError(errno.EIO, "Input/output error", name)
@@ -118,7 +118,7 @@ def test_names_in_any_language_are_plain(name):
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\nb", "a\x1b", "a\x7f", "a\udce4"])
-def test_control_characters_and_bytes_that_are_no_text_are_not_plain(name):
+def test_control_characters_and_bytes_that_are_not_text_are_not_plain(name):
     assert not is_plain(name)
 
 

@@ -1,11 +1,11 @@
-"""What every other room stands on: errors, files, parameters, processes and the runtime."""
+"""What all other rooms build on: errors, files, parameters, processes and the runtime."""
 
 import os
 import sys
 from types import TracebackType
 
-# DVC, where it started this process. Read before anything else is imported: DVC may be killed while
-# TensorFlow loads, and this process' parent is then another one.
+# DVC's process, if DVC started this one. Read before anything else is imported: if DVC is killed
+# while TensorFlow loads, this process gets another parent.
 PARENT = os.getppid()
 INTERRUPTED = "interrupted; run the same command again to continue from here"
 
@@ -19,5 +19,5 @@ def _print_in_one_line(
         sys.__excepthook__(kind, error, traceback)
 
 
-# For Ctrl-C while TensorFlow loads, seconds before `errors.run_main` can catch it.
+# For Ctrl-C while TensorFlow loads: that takes seconds, before `errors.run_main` can catch it.
 sys.excepthook = _print_in_one_line

@@ -1,4 +1,4 @@
-"""What a terminal shows: keep libraries quiet."""
+"""Keep libraries from printing to the terminal."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from typing import TextIO
 
 @contextmanager
 def quiet() -> Iterator[TextIO]:
-    """Drop what libraries print to stderr and warn of; yield the real stderr, for progress bars.
+    """Drop warnings and what libraries print to stderr; yield the real stderr, for progress bars.
 
-    C++ code (TensorFlow as it starts, libtiff) writes to file descriptor 2, which only the whole
-    process can redirect.
+    C++ code (TensorFlow when it starts, libtiff) writes to file descriptor 2, which can only be
+    redirected for the whole process.
     """
     sys.stderr.flush()
     with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
