@@ -8,21 +8,24 @@ NOT_DECAYED = ["bias", "beta", "gamma"]
 
 
 def build_optimizer(
-    kind: type[keras.optimizers.Optimizer], rate: float, epochs: int, pictures: int, params: Params
+    kind: type[keras.optimizers.Optimizer],
+    rate: float,
+    epochs: int,
+    image_count: int,
+    params: Params,
 ) -> keras.optimizers.Optimizer:
-    """Build the optimizer of a training of so many epochs on so many pictures.
+    """Build the optimizer of one phase of the training.
 
     Args:
+        kind: A class of keras.optimizers.
         rate: The highest learning rate.
+        epochs: Epochs of the phase, for the schedule.
+        image_count: Training images, of which the steps of an epoch follow.
+        params: Batch size, schedule, warm-up and weight decay are read here.
     """
+    steps = -(-image_count // params.batch_size)  # rounded up: the last batch may be smaller
     optimizer = kind(
-        learning_rate(
-            rate,
-            -(-pictures // params.batch_size),
-            epochs,
-            params.warmup_epochs,
-            params.schedule,
-        ),
+        learning_rate(rate, steps, epochs, params.warmup_epochs, params.schedule),
         weight_decay=params.weight_decay or None,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
@@ -34,11 +37,14 @@ def learning_rate(
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Return what an optimizer takes as its learning rate.
 
-    It rises from 0 in a line over the first epochs, then stays, or falls to 0 as half a cosine
-    (Loshchilov and Hutter, 2017).
+    It rises linearly from 0 over the first epochs, then stays constant, or falls to 0 as half a
+    cosine (Loshchilov and Hutter, 2017).
 
     Args:
-        steps: Of an epoch.
+        rate: The highest learning rate.
+        steps: Batches in an epoch.
+        epochs: Epochs, those of the warm-up among them.
+        warmup_epochs: First epochs, in which the rate rises; 0: none.
         schedule: constant or cosine.
     """
     if schedule == "constant" and not warmup_epochs:
