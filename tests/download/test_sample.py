@@ -7,8 +7,8 @@ from transfer.download.sample import draw_animal, draw_sample
 WIDTHS = (48, 64)
 
 
-def draw(folder, images=3):
-    draw_sample(folder, images, WIDTHS)
+def draw(folder, images_per_kind=3):
+    draw_sample(folder, images_per_kind, WIDTHS)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.jpg")}
 
 
@@ -30,7 +30,7 @@ def test_every_run_writes_the_same_bytes(sample, tmp_path):
 
 
 def test_an_image_does_not_depend_on_how_many_are_drawn(sample, tmp_path):
-    fewer = draw(tmp_path, images=1)
+    fewer = draw(tmp_path, images_per_kind=1)
     assert len(fewer) == 2
     assert fewer.items() <= sample[1].items()
 
