@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import tarfile
 import zipfile
 
@@ -63,6 +64,9 @@ def test_a_name_that_occurs_twice_is_refused(tmp_path, target, name):
 
 @pytest.mark.parametrize("name", [*ARCHIVES, "folder"])
 def test_names_that_differ_in_case_are_two_images(tmp_path, target, name):
+    (tmp_path / "case").touch()
+    if (tmp_path / "CASE").exists():
+        pytest.skip("the disk ignores case")
     files = FILES | {"cats/1.JPG": b"other", "Cats/1.jpg": b"another"}
     acquire_images(str(WRITERS[name](tmp_path / name, files)), None, target)
     assert read(target) == files
@@ -88,6 +92,8 @@ def test_a_null_character_in_a_tar_is_refused(tmp_path, target):
 
 @pytest.mark.parametrize("name", ["a.tar", "folder"])
 def test_names_in_an_old_encoding_are_refused(tmp_path, target, name):
+    if name == "folder" and sys.platform == "darwin":
+        pytest.skip("the disk refuses such names itself")
     source = WRITERS[name](tmp_path / name, FILES | {os.fsdecode(b"cats/K\xe4tzchen.jpg"): b"x"})
     refuse(source, r"the name 'cats/K\\udce4tzchen\.jpg' .* not in UTF-8; rename it", target)
 
@@ -105,7 +111,7 @@ def test_a_file_that_is_a_folder_too_is_refused(tmp_path, target, name, clash):
     source = WRITERS[name](tmp_path / name, FILES | {clash: b""})
     if name == "a.tar" and clash.endswith("/"):  # tarfile's writer drops the slash
         write_headers(source, member(clash, tarfile.DIRTYPE))
-    refuse(source, "'cats/1.jpg.*' occurs twice in the archive, or as a file and as a fol", target)
+    refuse(source, "'cats/1.jpg.*' occurs twice in the archive, or as a file and a folder", target)
 
 
 @pytest.mark.parametrize("name", ["folder", *ARCHIVES])
@@ -143,6 +149,7 @@ def test_a_broken_link_or_a_pipe_in_a_folder_is_named(tmp_path, target, make):
     refuse(source, f"{source}/cats/odd.jpg is not a file but a broken link or a pipe", target)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="no file that fails to be read")
 def test_a_file_that_cannot_be_read_is_named(tmp_path, target):
     source = write_folder(tmp_path / "in", FILES)
     (source / "cats" / "bad.jpg").symlink_to("/proc/self/mem")  # the page at 0 is nobody's

@@ -138,7 +138,8 @@ def _write(name: str, open_member: Callable | None, path: Path, limit: float) ->
                 size += len(chunk)
     except (FileExistsError, NotADirectoryError):
         raise UserError(
-            f"data_url: {shown(name)} occurs twice in the archive, or as a file and as a folder"
+            f"data_url: {shown(name)} occurs twice in the archive, or as a file and a folder, or "
+            "in two cases that this disk takes for one; unpack it, rename one, and give the folder"
         ) from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
