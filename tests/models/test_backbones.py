@@ -14,14 +14,14 @@ from transfer.models.classifier import Description, build_classifier, load_model
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
 
 
-def test_there_are_all_of_keras_families():
+def test_all_families_of_keras_are_there():
     assert len(BACKBONES) > 35
     for name in ("MobileNetV3Large", "EfficientNetV2B0", "ConvNeXtTiny", "ResNet50", "VGG16"):
         assert name in BACKBONES
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_preprocessing_is_the_backbones_own(backbone):
+def test_preprocessing_is_that_of_the_backbone(backbone):
     module = inspect.getmodule(getattr(keras.applications, backbone))
     expected = module.preprocess_input(PIXELS.astype(np.float32))
     np.testing.assert_allclose(build_preprocessing(backbone)(PIXELS), expected, atol=1e-4)
@@ -42,7 +42,7 @@ def test_classifiers_on_other_backbones_are_saved_and_loaded(tmp_path, backbone)
         ("InceptionV3", "image_size: InceptionV3: Input size must be at least 75x75"),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_one_line(backbone, message):
+def test_a_backbone_that_cannot_be_built_is_refused_in_one_line(backbone, message):
     with pytest.raises(UserError, match=message):
         build_base(backbone, 32)
 

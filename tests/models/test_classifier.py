@@ -47,7 +47,7 @@ def test_fine_tuning_from_layer_100_has_the_tutorials_parameters(base):
     assert len(classifier.trainable_variables) == 56
 
 
-def test_more_classes_have_a_logit_each(base):
+def test_more_classes_have_one_logit_each(base):
     assert classifier_on(base, classes=5).output_shape == (None, 5)
 
 
@@ -63,7 +63,7 @@ def test_model_takes_raw_pixels_and_scales_them():
     np.testing.assert_allclose(classifier(pixels), logits, atol=1e-6)
 
 
-def test_the_head_is_a_function_of_the_seed(base):
+def test_the_first_weights_of_the_head_depend_on_the_seed(base):
     kernels = [
         build_classifier(base, "MobileNetV2", 2, dropout=0, seed=seed)
         .get_layer("head")
@@ -87,7 +87,7 @@ def test_saved_model_predicts_the_same(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
 
 
-def test_saved_models_bytes_are_the_same_in_another_process(tmp_path):
+def test_a_saved_model_has_the_same_bytes_in_another_process(tmp_path):
     program = (
         "import sys; from pathlib import Path; from transfer.core.runtime import keras\n"
         "from transfer.models.backbones import build_base\n"

@@ -1,4 +1,4 @@
-"""Folded and cut models compute what Keras' own do: logits and gradients."""
+"""Folded and cut models compute the same features and gradients as Keras' own."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ PIXELS = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float
 
 
 def randomize(model):
-    """Give every weight, also BatchNormalization's, a value that a mistake would show in."""
+    """Give all weights, also those of BatchNormalization, values in which errors would show."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     for layer in model.layers:
@@ -26,7 +26,7 @@ def randomize(model):
 
 
 def reference(model):
-    """Return features, and the gradient of their squares' mean for each variable by its path."""
+    """Return features, and the gradients of their mean square by the path of the variable."""
     model.trainable = True
     with tf.GradientTape() as tape:
         features = model(PIXELS, training=False)
@@ -56,7 +56,7 @@ def error(found, expected):
     return float(tf.reduce_max(tf.abs(found - expected)) / tf.reduce_max(tf.abs(expected)))
 
 
-def test_every_place_to_cut_mobilenet_v2():
+def test_mobilenet_v2_cut_at_every_layer():
     model = randomize(build_base("MobileNetV2", 32))
     folded, (features, gradients) = fold(model), reference(model)
     assert sum(isinstance(layer, Folded) for layer in folded.layers) == 52
@@ -76,7 +76,7 @@ def test_other_backbones(backbone):
         check(model, folded, features, gradients)
 
 
-def test_a_convolution_that_others_read_too_is_not_folded():
+def test_a_convolution_that_has_other_readers_is_not_folded():
     inputs = keras.Input((8, 8, 3))
     read_twice = keras.layers.Conv2D(4, 3)(inputs)
     normalized = keras.layers.BatchNormalization()(read_twice)
@@ -101,7 +101,7 @@ def test_a_frontier_at_the_first_layer_is_the_input():
     assert frontier(folded, live=names) == folded.inputs
 
 
-def test_half_the_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
+def test_half_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
     model = randomize(build_base("MobileNetV2", 32))
     half = fold(model, "mixed_bfloat16")
     found, expected = half(PIXELS, training=False), model(PIXELS, training=False)

@@ -1,1 +1,1 @@
-"""The classifier: its backbone, its head, and how its frozen layers run."""
+"""The classifier: its backbone, its head, and the runtime of its frozen layers."""

@@ -6,7 +6,15 @@ from transfer.models.frozen import Inference, compile_inference
 
 
 def pooled_base(classifier: keras.Model, precision: str) -> keras.Model:
-    """Return the folded base with the pooling that the head starts with."""
+    """Return the folded base of a classifier with the pooling that its head starts with.
+
+    Args:
+        classifier: Made by `build_classifier`.
+        precision: As for `fold`.
+
+    Returns:
+        A model from preprocessed pixels, float32 [N, H, W, 3], to pooled features, [N, C].
+    """
     base = fold(classifier.get_layer("base"), precision)
     pooling = classifier.get_layer("head").layers[0]
     pooling = type(pooling).from_config(pooling.get_config())
@@ -14,18 +22,27 @@ def pooled_base(classifier: keras.Model, precision: str) -> keras.Model:
 
 
 def extract_from_pixels(frozen: keras.Model, preprocessing: keras.layers.Layer) -> Inference:
-    """Compile a function from uint8 pixels to what `frozen` makes of them."""
+    """Compile a function from uint8 pixels to the outputs of frozen layers.
 
-    def extract(pixels: tf.Tensor):
+    Args:
+        frozen: From preprocessed pixels, float32 [N, H, W, 3], to a list of tensors.
+        preprocessing: The classifier's layer of that name.
+    """
+
+    def extract(pixels: tf.Tensor) -> list[tf.Tensor]:
         return frozen(preprocessing(tf.cast(pixels, tf.float32)), training=False)
 
     return compile_inference(extract, [tf.TensorSpec(frozen.input_shape, tf.uint8)])
 
 
 def extract_from_tensors(frozen: keras.Model) -> Inference:
-    """Compile a function from the inputs of `frozen` to its outputs."""
+    """Compile a function from the inputs of frozen layers, float32, to their outputs.
 
-    def extract(*tensors: tf.Tensor):
+    Args:
+        frozen: From a list of tensors to a list of tensors.
+    """
+
+    def extract(*tensors: tf.Tensor) -> list[tf.Tensor]:
         return frozen(list(tensors), training=False)
 
     return compile_inference(extract, [tf.TensorSpec(t.shape, tf.float32) for t in frozen.inputs])

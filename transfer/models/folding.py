@@ -1,9 +1,9 @@
-"""The same mathematics with less work: BatchNormalization folded away, frozen layers apart.
+"""Fold BatchNormalization into convolutions, and cut a model where its live layers start.
 
-In inference mode a BatchNormalization is an affine map of each channel, which a convolution before
-it can do as well: with scale = gamma / sqrt(variance + epsilon), the kernel becomes kernel * scale
-and the bias beta - mean * scale (Jacob et al., 2018, section 3.2). Gradients flow through these
-products to kernel, gamma and beta, so this holds where they are trained, too.
+In inference mode BatchNormalization is an affine map of each channel, which the convolution before
+it can apply as well: with scale = gamma / sqrt(variance + epsilon), the kernel becomes kernel *
+scale and the bias beta - mean * scale (Jacob et al., 2018, section 3.2). Gradients flow through
+these products to kernel, gamma and beta, so folding also holds while they are trained.
 """
 
 from collections import Counter
@@ -17,12 +17,20 @@ class Folded(keras.layers.Layer):
 
     def __init__(
         self, convolution: keras.layers.Layer, normalization: keras.layers.Layer, precision: str
-    ):
-        # Not autocast: kernel * scale is taken in float32 first.
+    ) -> None:
+        """Share the variables of both layers.
+
+        Args:
+            convolution: A Conv2D or DepthwiseConv2D without activation, channels last.
+            normalization: A BatchNormalization of its channels.
+            precision: As for `fold`.
+        """
+        # No autocast: kernel * scale is computed in float32 first.
         super().__init__(name=convolution.name, dtype=precision, autocast=False)
         self.convolution, self.normalization = convolution, normalization
 
-    def call(self, x):
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the normalized feature maps, [N, H', W', C'], of feature maps [N, H, W, C]."""
         conv, norm = self.convolution, self.normalization
         scale = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
         scale = scale * norm.gamma if norm.scale else scale
@@ -40,16 +48,23 @@ class Folded(keras.layers.Layer):
 
 
 class Depthwise(keras.layers.Layer):
-    """A convolution with a group for each channel, as the depthwise one that it is.
+    """A convolution with one group per channel, computed as a depthwise convolution.
 
-    ConvNeXt's are called grouped, and grouped ones Keras leaves to XLA on a CPU.
+    Those of ConvNeXt are declared as grouped convolutions, which Keras runs through XLA on a CPU.
     """
 
-    def __init__(self, convolution: keras.layers.Layer, precision: str):
+    def __init__(self, convolution: keras.layers.Conv2D, precision: str) -> None:
+        """Share the variables of a layer.
+
+        Args:
+            convolution: Has as many groups and filters as its input has channels; channels last.
+            precision: As for `fold`.
+        """
         super().__init__(name=convolution.name, dtype=precision, autocast=False)
         self.convolution = convolution
 
-    def call(self, x):
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Return feature maps, [N, H', W', C], of feature maps [N, H, W, C]."""
         conv = self.convolution
         kernel = keras.ops.swapaxes(conv.kernel, -1, -2)
         x, kernel = (keras.ops.cast(v, self.compute_dtype) for v in (x, kernel))
@@ -61,29 +76,37 @@ class Depthwise(keras.layers.Layer):
 
 
 class InInferenceMode(keras.layers.Layer):
-    """A layer of another model, with its weights."""
+    """A layer of another model, with its weights, in inference mode."""
 
-    def __init__(self, layer: keras.layers.Layer):
+    def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(name=layer.name)
         self.layer = layer
 
-    def call(self, *inputs, **arguments):
+    def call(self, *inputs: keras.KerasTensor, **arguments: object) -> keras.KerasTensor:
+        """Return what the layer returns.
+
+        Args:
+            inputs: Its inputs.
+            arguments: Other arguments of its call.
+        """
         return self.layer(*inputs, training=False, **arguments)
 
 
 def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
-    """Return a Functional model that computes what `model` does in inference mode, faster.
+    """Return a model that computes faster what `model` computes in inference mode.
 
-    It has the variables of `model`, trainable where they are there, and its layers' names.
+    It shares the variables of `model`, and with them which ones are trainable, and has the names
+    of its layers.
 
     Args:
-        precision: float32, mixed_float16 or mixed_bfloat16: Keras' policy for what is computed
-            between the variables, which stay float32.
+        model: A Functional model.
+        precision: Keras' dtype policy: float32, mixed_float16 or mixed_bfloat16. The variables stay
+            float32.
     """
     pairs = _foldable_pairs(model)
     normalizations = list(pairs.values())
 
-    def replace(layer):
+    def replace(layer: keras.Operation) -> keras.Operation:
         if layer in pairs:
             return Folded(layer, pairs[layer], precision)
         if layer in normalizations:
@@ -92,16 +115,26 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
             return Depthwise(layer, precision)
         if getattr(layer, "weights", None):
             return InInferenceMode(layer)
-        typed = {"dtype": precision} if isinstance(layer, keras.Layer) else {}  # not additions
+        typed = (
+            {"dtype": precision} if isinstance(layer, keras.Layer) else {}
+        )  # others have no dtype
         return layer.__class__.from_config(layer.get_config() | typed)
 
-    def call(layer, *inputs, mask=None, training=None, **arguments):
+    def call(
+        layer: keras.Operation,
+        *inputs: keras.KerasTensor,
+        mask: object = None,
+        training: bool | None = None,
+        **arguments: object,
+    ) -> keras.KerasTensor:
+        # Neither mask nor training is passed on: the mode is that of inference.
         return layer(*inputs, **arguments)
 
     return keras.models.clone_model(model, clone_function=replace, call_function=call)
 
 
-def _is_depthwise(layer: keras.layers.Layer) -> bool:
+def _is_depthwise(layer: keras.Operation) -> bool:
+    """Return whether a layer is a grouped convolution with one group per channel."""
     return (
         type(layer) is keras.layers.Conv2D
         and layer.groups > 1
@@ -110,8 +143,8 @@ def _is_depthwise(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _foldable_pairs(model: keras.Model) -> dict:
-    """Return the convolutions whose output goes to a BatchNormalization only, with that."""
+def _foldable_pairs(model: keras.Model) -> dict[keras.layers.Layer, keras.layers.Layer]:
+    """Return each convolution that only a BatchNormalization reads, with that layer."""
     readers = Counter(id(tensor) for node in model.operations for tensor in _inputs(node))
     readers.update(map(id, model.outputs))
     convolutions = {
@@ -132,29 +165,37 @@ def _foldable_pairs(model: keras.Model) -> dict:
     }
 
 
-def frontier(model: keras.Model, live: Container[str] = ()) -> list:
-    """Return the tensors of a Functional model that what is trained starts from.
+def frontier(model: keras.Model, live: Container[str] = ()) -> list[keras.KerasTensor]:
+    """Return the tensors of a Functional model from which its live layers start.
 
-    With residual connections these may be several; where nothing is trained, it is the output.
+    Live layers are those that train or lie above one that trains. With residual connections the
+    frontier may be several tensors. If no layer is live, it is the output.
 
     Args:
-        live: Names of layers beyond the frontier though nothing in them is trainable.
+        model: Its trainable layers decide.
+        live: Names of more layers that are live, although they have nothing to train.
     """
-    moving, tensors = set(), {}
-    for node in model.operations:  # sorted, inputs first; layers, and additions and the like
+    changing, tensors = set(), {}  # ids of the outputs of live layers; the frontier by ids
+    for node in model.operations:  # layers, additions and the like, inputs first
         inputs = _inputs(node)
-        starts = inputs and (getattr(node, "trainable_variables", ()) or node.name in live)
-        if starts or any(id(tensor) in moving for tensor in inputs):
-            moving.update(id(tensor) for tensor in keras.tree.flatten(node.output))
-            tensors |= {id(tensor): tensor for tensor in inputs if id(tensor) not in moving}
+        trains = inputs and (getattr(node, "trainable_variables", ()) or node.name in live)
+        if trains or any(id(tensor) in changing for tensor in inputs):
+            changing.update(id(tensor) for tensor in keras.tree.flatten(node.output))
+            tensors |= {id(tensor): tensor for tensor in inputs if id(tensor) not in changing}
     return list(tensors.values()) or [model.output]
 
 
-def between(inputs: list, outputs: list) -> keras.Model:
-    """Return the part of a Functional model between lists of its tensors."""
+def between(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) -> keras.Model:
+    """Return the part of a Functional model between some of its tensors.
+
+    Args:
+        inputs: Tensors of the model, such as its frontier.
+        outputs: Tensors that depend on nothing but the inputs.
+    """
     return keras.Model(inputs, [keras.layers.Identity()(tensor) for tensor in outputs])
 
 
-def _inputs(node: keras.Operation) -> list:
+def _inputs(node: keras.Operation) -> list[keras.KerasTensor]:
+    """Return the tensors that an operation of a Functional model reads."""
     is_input = isinstance(node, keras.layers.InputLayer)
     return [] if is_input else keras.tree.flatten(node.input)

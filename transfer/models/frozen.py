@@ -1,7 +1,7 @@
-"""Run what is frozen, which needs no gradients, in the engine that does it fastest.
+"""Run frozen layers, which need no gradients, in the fastest runtime.
 
-On a CPU that is ONNX Runtime (benchmarks/RESULTS.md compares engines); on a GPU, and where ONNX
-Runtime is missing or can't, TensorFlow. The two agree to 1e-4, not to the bit.
+On a CPU that is ONNX Runtime (benchmarks/RESULTS.md compares runtimes). On a GPU, and where ONNX
+Runtime is missing or fails, it is TensorFlow. The results of the two agree to 1e-4, not to the bit.
 """
 
 import gc
@@ -17,47 +17,52 @@ import numpy as np
 from transfer.core.runtime import CATCH_ERRORS, FROZEN_RUNTIME, keras, tf
 
 Inference = Callable[..., list[np.ndarray]]
-# Images at a time in ONNX Runtime: of 80x80x96 floats each, MobileNetV2's largest, 4 take 10 MB,
-# which stay in the cache; the results are the same to the bit as with whole batches.
-IN_CACHE = 4
+# Images at a time in ONNX Runtime: MobileNetV2's largest tensor is 80x80x96 floats per image, 10 MB
+# for 4 images, which stay in the CPU's cache. The results are the same to the bit for any number.
+IMAGES_IN_CACHE = 4
 
 
 def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
-    """Compile a function of tensors, whose variables keep the values that they have now.
+    """Compile a function of tensors; its variables keep the values that they have now.
 
     Args:
-        function: Returns a tensor or a list of them.
+        function: Takes tensors [N, …] and returns one tensor [N, …] or a list of them.
         signature: Shape and dtype of each argument.
+
+    Returns:
+        A function from arrays to a list of arrays, which several threads may call at a time.
     """
-    # AutoGraph has nothing to do here, and fails with a warning where it can't write its files.
+    # AutoGraph is not needed here, and warns where it can't write its files.
     function = tf.function(function, input_signature=signature, autograph=False)
     if FROZEN_RUNTIME == "onnxruntime" and not tf.config.list_physical_devices("GPU"):
         try:
             return _in_onnx_runtime(function, signature)
         except ImportError as error:
             reason = error
-        except Exception as error:  # each operation that it doesn't know raises something else
+        except Exception as error:  # each unknown operation raises another one
             reason = f"{type(error).__name__}: {error}"
         print(
-            f"the frozen layers run in TensorFlow, for ONNX Runtime can't: {reason}",
+            f"the frozen layers run in TensorFlow, since ONNX Runtime can't run them: {reason}",
             file=sys.stderr,
         )
     return lambda *arrays: [result.numpy() for result in keras.tree.flatten(function(*arrays))]
 
 
 def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
+    """Compile a `tf.function` for ONNX Runtime; arguments as for `compile_inference`."""
     import onnxruntime
 
     model = to_onnx(function, signature)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # each core has a batch of its own, and none waits for another
+    options.intra_op_num_threads = 1  # each core computes a batch of its own
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [argument.name for argument in session.get_inputs()]
 
     def infer(*arrays: np.ndarray) -> list[np.ndarray]:
+        step = IMAGES_IN_CACHE
         parts = [
-            session.run(None, {n: a[i : i + IN_CACHE] for n, a in zip(names, arrays, strict=True)})
-            for i in range(0, len(arrays[0]), IN_CACHE)
+            session.run(None, {n: a[i : i + step] for n, a in zip(names, arrays, strict=True)})
+            for i in range(0, len(arrays[0]), step)
         ]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
@@ -65,33 +70,38 @@ def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Infe
 
 
 def to_onnx(function: Callable, signature: list[tf.TensorSpec]) -> bytes:
-    """Convert a `tf.function` to an ONNX model."""
+    """Convert a `tf.function` to a serialized ONNX model.
+
+    Args:
+        function: The values of its variables become constants.
+        signature: Shape and dtype of each argument.
+    """
     import onnx
 
     convert = partial(_converter().from_function, function, input_signature=signature)
     try:
         model, _ = convert()
     except ValueError:
-        # Of MobileNetV3: one of tf2onnx's steps fails at a number added to a convolution. It can
-        # skip such a step, for which it copies the graph before each.
+        # One optimization of tf2onnx fails where a number is added to a convolution, as in
+        # MobileNetV3. It can skip such a step, but then copies the graph before each step.
         fast = os.environ.pop(CATCH_ERRORS)
         try:
             model, _ = convert()
         finally:
             os.environ[CATCH_ERRORS] = fast
-    gc.collect()  # the converter's graphs, 300 MB for MobileNetV2, hang together in circles
-    # Tensors that a layer holds, such as the mean in EfficientNet's, have become inputs.
-    for name, tensor in _held_tensors(function.get_concrete_function()).items():
+    gc.collect()  # the converter's graphs, 300 MB for MobileNetV2, are reference cycles
+    # Tensors that a layer captured, such as the mean in EfficientNet, have become inputs.
+    for name, tensor in _captured_tensors(function.get_concrete_function()).items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
-    held = {tensor.name for tensor in model.graph.initializer}
-    inputs = [argument for argument in model.graph.input if argument.name not in held]
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [argument for argument in model.graph.input if argument.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     return model.SerializeToString()
 
 
-def _held_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.Tensor]:
-    """Return the tensors, not the variables, that a function has from outside, by their names."""
+def _captured_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.Tensor]:
+    """Return the tensors, but not the variables, that a function captured, by name."""
     outside = function.captured_inputs
     inside = function.inputs[len(function.inputs) - len(outside) :]
     pairs = zip(inside, outside, strict=True)
@@ -100,16 +110,20 @@ def _held_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[str,
 
 @cache
 def _converter() -> ModuleType:
-    """Return tf2onnx's converter, which learns an operation here, that of ConvNeXt's GELU."""
+    """Return tf2onnx's converter, extended by Erfc, which the GELU of ConvNeXt needs."""
     import tf2onnx
+    from tf2onnx.graph import Graph, Node
     from tf2onnx.handler import tf_op
 
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't do is said in one line
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # `compile_inference` prints one line
 
     @tf_op("Erfc")
     class Erfc:
+        """Replace erfc(x) by 1 - erf(x)."""
+
         @classmethod
-        def version_9(cls, graph, node, **_):
+        def version_9(cls, graph: Graph, node: Node, **_: object) -> None:
+            """Rewrite a node; tf2onnx calls this from version 9 of the ONNX operations up."""
             dtypes, shapes = node.output_dtypes, node.output_shapes
             one = graph.make_const(f"{node.name}_one", np.ones((), np.float32))
             erf = graph.make_node("Erf", node.input, dtypes=dtypes, shapes=shapes)
