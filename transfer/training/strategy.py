@@ -180,12 +180,12 @@ class SharedBatches(Batches):
         self.replicas = replicas
         super().__init__(*arguments, **options)
 
-    def places(self, index: int) -> np.ndarray:
+    def indices(self, index: int) -> np.ndarray:
         """Return the indices of the images in this process' shard of a batch, int [B]."""
-        whole = super().places(index)
+        whole = super().indices(index)
         return whole[self.replicas.shard(len(whole))[0]]
 
     def __getitem__(self, index: int) -> tuple:
         x, y, *weights = super().__getitem__(index)
-        weight = self.replicas.shard(len(super().places(index)))[1]
+        weight = self.replicas.shard(len(super().indices(index)))[1]
         return x, y, weight * weights[0] if weights else weight
