@@ -1,4 +1,4 @@
-"""A page to try the model on: make app."""
+"""A web page to try the model on images: make app."""
 
 import re
 
@@ -10,28 +10,28 @@ from transfer.core.errors import UserError, printable
 from transfer.core.files import MODEL, SPLIT
 from transfer.data.dataset import MANIFEST, Split, load_split
 from transfer.evaluation.grad_cam import grad_cam, overlay
-from transfer.serving.neighbours import Neighbours, compute_neighbours, spread_evenly
-from transfer.serving.served import Served, serve
+from transfer.serving.neighbours import NeighbourIndex, build_index, evenly_spaced
+from transfer.serving.predictor import Predictor, load_predictor
 
-TITLE = "What is in the picture?"
-NAMED, EXAMPLES, BARS, NEIGHBOURS = 20, 8, 5, 6
-AT_A_TIME = 12  # pictures; the page holds each of them, up to 20 MB
-MOST_COMPARED = 5_000  # training pictures, 5 kB of features each
+TITLE = "What is in the image?"
+MAX_CLASS_NAMES, EXAMPLES, BARS, NEIGHBOURS = 20, 8, 5, 6
+MAX_IMAGES = 12  # at a time; the page holds each of them, up to 20 MB
+MAX_COMPARED = 5_000  # training images, 5 kB of features each
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-block: 2rem}
-/* Images side by side: two by two or three by three on a phone. */
+/* Images side by side: in rows of two or three on a phone. */
 .stImage {display: grid; gap: .5rem; width: 100%;
   grid-template-columns: repeat(auto-fit, minmax(min(5.5rem, 100%), 1fr))}
 [data-testid="stFullScreenFrame"] > div, .stImage > * > * {width: 100% !important}
 .stImage img {border-radius: .4rem}
-/* An example's button lies over its picture, unseen. */
+/* The button of an example is transparent and covers its image. */
 [class*="st-key-example"] {position: relative}
 [class*="st-key-example"]:is(:hover, :focus-within) img {outline: 3px solid #4c72b0}
 [class*="st-key-example"] > :has(.stButton) {position: absolute; inset: 0; z-index: 1; opacity: 0}
 [class*="st-key-example"] .stButton * {height: 100%; overflow: hidden}
 </style>"""
 
-# Else Starlette puts what is over 1 MB on the disk while it comes in.
+# By default, Starlette writes uploads of more than 1 MB to the disk.
 MultiPartParser.spool_max_size = 0
 
 
@@ -43,105 +43,149 @@ def main() -> None:
         st.error(f"There is no {MODEL}: `dvc pull {MODEL}` fetches it, `dvc repro` makes it.")
         return
     try:
-        served = load_model(MODEL.stat().st_mtime_ns)
-        train, test = load_splits(served.classifier.input_shape[1])
-        classes = served.description.classes
-        more = " …" if len(classes) > NAMED else ""
-        st.markdown(f"The model knows: {plain(', '.join(classes[:NAMED]))}{more}")
-        show(served, pictures(served, test), train)
+        predictor = load_model(MODEL.stat().st_mtime_ns)
+        train, test = load_splits(predictor.classifier.input_shape[1])
+        classes = predictor.description.classes
+        more = " …" if len(classes) > MAX_CLASS_NAMES else ""
+        names = ", ".join(classes[:MAX_CLASS_NAMES])
+        st.markdown(f"Classes: {escape_markdown(names)}{more}")
+        show(predictor, choose_images(predictor, test), train)
     except (UserError, OSError) as error:
-        st.error(plain(str(error)))
+        st.error(escape_markdown(str(error)))
 
 
 @st.cache_resource(max_entries=1, show_spinner="Loading the model …")
-def load_model(changed: int) -> Served:
-    """Load the model; `changed`, when its file was, has it loaded anew."""
-    return serve(MODEL)
+def load_model(modified: int) -> Predictor:
+    """Load the model.
+
+    Args:
+        modified: When its file was modified, in nanoseconds; a new value reloads it.
+    """
+    return load_predictor(MODEL)
 
 
 def load_splits(size: int) -> tuple[Split, Split] | tuple[None, None]:
-    """Open the pictures for training and testing, if they are here, and as the model's are."""
+    """Open the training and the test images, if they exist and have the model's image size."""
     if not (SPLIT / MANIFEST).is_file():
         return None, None
     train, test = (load_split(SPLIT, name) for name in ("train", "test"))
     return (train, test) if train.images.shape[1] == size else (None, None)
 
 
-def pictures(served: Served, test: Split | None) -> list[tuple[str, np.ndarray | str]]:
-    """Let a person choose; return names and pixels, or why a picture can't be read."""
+def choose_images(predictor: Predictor, test: Split | None) -> list[tuple[str, np.ndarray | str]]:
+    """Let the user choose images; return names, and pixels or the reason why they can't be read."""
     state = st.session_state
     files = st.file_uploader(
-        "Your pictures, which stay in this machine's memory and go with the page",
+        "Your images; they stay in the memory of this machine until you close the page",
         accept_multiple_files=True,
         on_change=state.pop,
         args=("example", None),
     )
-    chosen = [(file.name, served.read(file)) for file in files[:AT_A_TIME]]
-    if len(files) > AT_A_TIME:
+    chosen = [(file.name, predictor.decode(file)) for file in files[:MAX_IMAGES]]
+    if len(files) > MAX_IMAGES:
         st.info(
-            f"These are the first {AT_A_TIME} of {len(files)} pictures; on a terminal, "
+            f"These are the first {MAX_IMAGES} of {len(files)} images; in a terminal, "
             "`python -m scripts.predict` takes any number."
         )
     if test is None:
-        st.caption("With the pictures of `dvc pull data/split`, there are examples here.")
+        st.caption("To see examples here, fetch the images with `dvc pull data/split`.")
         return chosen
     st.caption("Or one of these, which the model was not trained on:")
-    places = spread_evenly(len(test.rows), EXAMPLES)
+    indices = evenly_spaced(len(test.rows), EXAMPLES)
     with st.container(horizontal=True):
-        for place, pixels in zip(places.tolist(), test.images[test.rows[places]], strict=True):
-            with st.container(key=f"example-{place}", width=72):
+        for index, pixels in zip(indices.tolist(), test.images[test.rows[indices]], strict=True):
+            with st.container(key=f"example-{index}", width=72):
                 st.image(pixels, width=72, alt="")
-                click = {"on_click": state.update, "kwargs": {"example": place}}
-                st.button(f"Example {plain(test.paths[place])}", **click)
+                click = {"on_click": state.update, "kwargs": {"example": index}}
+                st.button(f"Example {escape_markdown(test.paths[index])}", **click)
     if "example" in state:
-        place = state.example
-        chosen.insert(0, (test.paths[place], test.images[test.rows[[place]]][0]))
+        index = state.example
+        chosen.insert(0, (test.paths[index], test.images[test.rows[[index]]][0]))
     return chosen
 
 
-def show(served: Served, chosen: list[tuple[str, np.ndarray | str]], train: Split | None) -> None:
+def show(
+    predictor: Predictor, chosen: list[tuple[str, np.ndarray | str]], train: Split | None
+) -> None:
+    """Show a card for each image.
+
+    Args:
+        predictor: The model.
+        chosen: What `choose_images` returned.
+        train: The training images to compare with, if there are any.
+    """
     for number, (name, pixels) in enumerate(chosen):
         if isinstance(pixels, str):
-            st.error(plain(f"{name}: {pixels}"))
+            st.error(escape_markdown(f"{name}: {pixels}"))
             continue
         with st.container(border=True, key=f"result-{number}"):
-            features = show_classes(served, name, pixels)
+            features = show_classes(predictor, name, pixels)
             if train is not None:
-                show_nearest(served, features, train)
+                show_nearest(predictor, features, train)
 
 
-def show_classes(served: Served, name: str, pixels: np.ndarray) -> np.ndarray:
-    """Show what the model says and where it sees it; return the picture's features."""
-    (probabilities,), (features,) = served.look(pixels[None])
+def show_classes(predictor: Predictor, name: str, pixels: np.ndarray) -> np.ndarray:
+    """Show the most probable classes, and where the model sees the first one.
+
+    Args:
+        predictor: The model.
+        name: Of the image.
+        pixels: uint8 [H, W, 3].
+
+    Returns:
+        The features of the image, float32 [D].
+    """
+    (probabilities,), (features,) = predictor.predict_with_features(pixels[None])
     order = np.argsort(-probabilities)[:BARS]
-    best = plain(served.description.classes[order[0]])
-    (laid,) = overlay(pixels[None], grad_cam(served.classifier, pixels[None], order[:1]))
-    st.subheader(f"{best} · {probabilities[order[0]]:.1%}", anchor=False)
-    st.caption(plain(name))
+    names = [escape_markdown(predictor.description.classes[label]) for label in order]
+    (overlaid,) = overlay(pixels[None], grad_cam(predictor.classifier, pixels[None], order[:1]))
+    st.subheader(f"{names[0]} · {probabilities[order[0]]:.1%}", anchor=False)
+    st.caption(escape_markdown(name))
     left, right = st.columns([3, 2], gap="medium")
-    left.image([pixels, laid], ["as the model sees it", f"where it sees {best}"], "stretch")
-    for place in order:
-        label = plain(served.description.classes[place])
-        right.progress(float(probabilities[place]), f"{label} {probabilities[place]:.1%}")
+    captions = ["as the model sees it", f"where it sees {names[0]}"]
+    left.image([pixels, overlaid], captions, "stretch")
+    for label, probability in zip(names, probabilities[order].tolist(), strict=True):
+        right.progress(probability, f"{label} {probability:.1%}")
     return features
 
 
-def show_nearest(served: Served, features: np.ndarray, train: Split) -> None:
-    """Show the training pictures most like one."""
-    changed = MODEL.stat().st_mtime_ns, (SPLIT / MANIFEST).stat().st_mtime_ns
-    pixels, labels, cosines = compare_with(served, train, changed).nearest(features, NEIGHBOURS)
-    st.caption("The training pictures most like it to the model, and the cosine of the features:")
-    captions = [f"{plain(label)} {cos:.2f}" for label, cos in zip(labels, cosines, strict=True)]
+def show_nearest(predictor: Predictor, features: np.ndarray, train: Split) -> None:
+    """Show the training images that are most similar to an image.
+
+    Args:
+        predictor: The model.
+        features: Of the image, float32 [D].
+        train: The training images.
+    """
+    modified = MODEL.stat().st_mtime_ns, (SPLIT / MANIFEST).stat().st_mtime_ns
+    index = index_training_images(predictor, train, modified)
+    pixels, labels, cosines = index.nearest(features, NEIGHBOURS)
+    st.caption("The training images most similar to it, and the cosine similarity of the features:")
+    captions = [
+        f"{escape_markdown(label)} {cosine:.2f}"
+        for label, cosine in zip(labels, cosines, strict=True)
+    ]
     st.image(list(pixels), captions, "stretch")
 
 
-@st.cache_resource(max_entries=1, show_spinner="Looking at the training pictures …", show_time=True)
-def compare_with(_served: Served, _train: Split, changed: tuple[int, int]) -> Neighbours:
-    return compute_neighbours(lambda pixels: _served.look(pixels)[1], _train, MOST_COMPARED)
+@st.cache_resource(max_entries=1, show_spinner="Reading the training images …", show_time=True)
+def index_training_images(
+    _predictor: Predictor, _train: Split, modified: tuple[int, int]
+) -> NeighbourIndex:
+    """Compute the features of the training images.
+
+    Args:
+        _predictor: The model.
+        _train: The training images.
+        modified: When the files of both were modified; new values compute the features again.
+    """
+    return build_index(
+        lambda pixels: _predictor.predict_with_features(pixels)[1], _train, MAX_COMPARED
+    )
 
 
-def plain(text: str) -> str:
-    """Escape what Markdown would make something of."""
+def escape_markdown(text: str) -> str:
+    """Escape all characters that mean something in Markdown."""
     return re.sub(r"([!-/:-@[-`{-~])", r"\\\1", printable(text))
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import RESULTS, read_results, table
 from benchmarks.scaling_report import draw_scaling, scaling
-from transfer.reporting.figures import COLORS, save, styled
+from transfer.reporting.style import COLORS, save, styled
 
 PHASES = {"head": "head", "fine_tune": "fine-tuning"}
 IMAGES = {"train": 2000, "validation": 800}

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from benchmarks.common import table
-from transfer.reporting.figures import REFERENCE, styled
+from transfer.reporting.style import REFERENCE, styled
 
 # Explanations of rows that are not stages of the pipeline.
 NOTES = {

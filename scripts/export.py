@@ -1,12 +1,14 @@
-"""Write the model for other runtimes, and try each on the test pictures: python -m scripts.export
+"""Export the model for other runtimes, and try each export on the test images.
 
-exports/ then holds a TensorFlow SavedModel, LiteRT in float32 and in int8, and ONNX. What differs
-from Keras leaves the old exports as they are.
+    python -m scripts.export
+
+The folder exports/ then holds a TensorFlow SavedModel, LiteRT in float32 and in int8, and ONNX. If
+an export differs too much from Keras, the old exports stay as they are.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,13 +19,32 @@ from transfer.core.files import MODEL, SPLIT, list_files, replacing
 from transfer.core.stage import run_stage
 from transfer.data.dataset import IMAGES, MANIFEST, Split, load_split
 from transfer.evaluation.metrics import scores
-from transfer.serving.neighbours import spread_evenly
+from transfer.serving.neighbours import evenly_spaced
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to load
+    from transfer.core.runtime import keras
+    from transfer.serving.export import Predict
 
 EXPORTS = Path("exports")
-CALIBRATION = 200  # training pictures
-TOLERANCE = 1e-3  # in probability; int8 has one in accuracy
-HEADER = ("format", "accuracy", "largest difference", "MB", "ms a picture")
+CALIBRATION_IMAGES = 200  # of the training images
+TOLERANCE = 1e-3  # of a probability; for int8, the accuracy is checked instead
+HEADER = ("format", "accuracy", "largest difference", "MB", "ms per image")
 KERAS, INT8 = "Keras", "model_int8.tflite"
+
+
+class Trial(NamedTuple):
+    """How a format did on the test images.
+
+    name: Of the format.
+    probabilities: float32 [N, C].
+    size: Bytes on the disk.
+    seconds: For an image, one at a time.
+    """
+
+    name: str
+    probabilities: np.ndarray
+    size: int
+    seconds: float
 
 
 def main() -> None:
@@ -32,33 +53,51 @@ def main() -> None:
             raise UserError(f"there is no {path}; dvc pull fetches it, dvc repro makes it")
 
     from transfer.models.classifier import load_model, read_description
-    from transfer.serving.export import open_keras  # TensorFlow takes seconds to load
+    from transfer.serving.export import open_keras
 
     classifier, classes = load_model(MODEL), read_description(MODEL).classes
     train, test = (load_split(SPLIT, name) for name in ("train", "test"))
-    shape = classifier.input_shape[1:]
-    if classes != test.class_names or shape != test.images.shape[1:]:
-        raise UserError(
-            f"{MODEL} tells {', '.join(classes)} in pictures {shape}, {SPLIT} has "
-            f"{', '.join(test.class_names)} in {test.images.shape[1:]}; dvc repro makes both anew"
-        )
-    places = spread_evenly(len(train.rows), CALIBRATION)
-    expected, seconds = try_out(KERAS, open_keras(classifier), test)
-    rows = [(KERAS, expected, size(MODEL), seconds)]
+    check_match(classifier, classes, test)
+    calibration = train.images[train.rows[evenly_spaced(len(train.rows), CALIBRATION_IMAGES)]]
+    trials = [try_out(KERAS, open_keras(classifier), test, MODEL)]
     with replacing(EXPORTS) as folder:
         folder.mkdir()
-        write_all(classifier, folder, train.images[train.rows[places]], test, rows)
-        table = tabulate(rows, test.labels)
+        trials += export_all(classifier, folder, calibration, test)
+        table = tabulate(trials, test.labels)
         print(table)
-        check(rows, test.labels)
+        check(trials, test.labels)
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes))
         (folder / "table.md").write_text(table + "\n")
 
 
-def write_all(
-    classifier: object, folder: Path, calibration: np.ndarray, test: Split, rows: list
-) -> None:
-    """Write each format and add to `rows` what its own runtime makes of the test pictures."""
+def check_match(classifier: "keras.Model", classes: list[str], test: Split) -> None:
+    """Refuse a model that was not trained on images and classes such as those of the split.
+
+    Raises:
+        UserError: The classes or the shapes of the images differ.
+    """
+    shape = classifier.input_shape[1:]
+    if classes != test.class_names or shape != test.images.shape[1:]:
+        raise UserError(
+            f"{MODEL} has the classes {', '.join(classes)} and images of {shape}, {SPLIT} has "
+            f"{', '.join(test.class_names)} and {test.images.shape[1:]}; dvc repro makes both anew"
+        )
+
+
+def export_all(
+    classifier: "keras.Model", folder: Path, calibration: np.ndarray, test: Split
+) -> list[Trial]:
+    """Write each format, and run it in its own runtime on the test images.
+
+    Args:
+        classifier: The model to export.
+        folder: Where to write.
+        calibration: Images to calibrate int8 with, uint8 [M, H, W, 3].
+        test: The test images.
+
+    Raises:
+        UserError: A format can't be written or run.
+    """
     from transfer.serving import export
 
     infer = export.freeze(classifier)
@@ -69,71 +108,102 @@ def write_all(
         INT8: (lambda p: export.write_litert(saved_model, p, calibration), export.open_litert),
         "model.onnx": (lambda p: export.write_onnx(infer, p), export.open_onnx),
     }
+    trials = []
     for name, (write, load) in formats.items():
         path = folder / name
         try:
-            with quiet():  # converters say much, none of it for people
+            with quiet():  # converters print much that no user needs
                 write(path)
                 predict = load(path)
-            probabilities, seconds = try_out(name, predict, test)
+            trials.append(try_out(name, predict, test, path))
         except (UserError, OSError):
             raise
         except Exception as error:  # each converter and each runtime raises something else
             raise UserError(f"{name}: the model can't be exported: {one_line(error)}") from None
-        rows.append((name, probabilities, size(path), seconds))
+    return trials
 
 
-def try_out(name: str, predict: Callable, test: Split) -> tuple[np.ndarray, float]:
-    """Return the probabilities of the test pictures, one at a time, and the seconds of each."""
-    predict(test.images[test.rows[:1]])  # the first takes longer
-    seconds, parts = 0.0, []
-    for row in tqdm(test.rows, desc=name, unit=" pictures", disable=None):
+def try_out(name: str, predict: "Predict", test: Split, path: Path) -> Trial:
+    """Predict the test images, one at a time.
+
+    Args:
+        name: Of the format.
+        predict: From pixels to probabilities.
+        test: The test images.
+        path: The exported file or folder, for its size.
+    """
+    predict(test.images[test.rows[:1]])  # the first call takes longer
+    seconds, rows = 0.0, []
+    for row in tqdm(test.rows, desc=name, unit=" images", disable=None):
         pixels = test.images[row[None]]
         start = time.perf_counter()
-        parts.append(predict(pixels))
+        rows.append(predict(pixels))
         seconds += time.perf_counter() - start
-    return np.concatenate(parts), seconds / len(parts)
+    return Trial(name, np.concatenate(rows), size(path), seconds / len(rows))
 
 
 def size(path: Path) -> int:
+    """Return the size of a file, or of all files below a folder, in bytes."""
     return sum((path / f).stat().st_size for f in list_files(path)) or path.stat().st_size
 
 
 def difference(probabilities: np.ndarray, expected: np.ndarray) -> float:
-    same = probabilities.shape == expected.shape
-    return float(np.abs(probabilities - expected).max()) if same else np.inf
+    """Return the largest difference of a probability; infinity if the shapes differ."""
+    same_shape = probabilities.shape == expected.shape
+    return float(np.abs(probabilities - expected).max()) if same_shape else np.inf
 
 
-def tabulate(rows: list[tuple], labels: np.ndarray) -> str:
+def accuracy(trial: Trial, labels: np.ndarray) -> float:
+    """Return the fraction of images that a format gets right."""
+    return (trial.probabilities.argmax(axis=1) == labels).mean()
+
+
+def tabulate(trials: list[Trial], labels: np.ndarray) -> str:
+    """Return a Markdown table.
+
+    Args:
+        trials: Keras first.
+        labels: Of the test images, int [N].
+    """
     lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1))]
-    for name, probabilities, n_bytes, seconds in rows:
-        accuracy = (probabilities.argmax(axis=1) == labels).mean()
-        far = "" if name == KERAS else f"{difference(probabilities, rows[0][1]):.1g}"
-        lines.append((name, f"{accuracy:.4f}", far, f"{n_bytes / 1e6:.1f}", f"{seconds * 1e3:.1f}"))
+    for trial in trials:
+        largest = difference(trial.probabilities, trials[0].probabilities)
+        lines.append(
+            (
+                trial.name,
+                f"{accuracy(trial, labels):.4f}",
+                "" if trial.name == KERAS else f"{largest:.1g}",
+                f"{trial.size / 1e6:.1f}",
+                f"{trial.seconds * 1e3:.1f}",
+            )
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def check(rows: list[tuple], labels: np.ndarray) -> None:
-    """Refuse formats that aren't the Keras model.
+def check(trials: list[Trial], labels: np.ndarray) -> None:
+    """Refuse exports that differ too much from the Keras model.
+
+    Args:
+        trials: Keras first.
+        labels: Of the test images, int [N].
 
     Raises:
-        UserError: A probability differs by more than TOLERANCE, or is none; or the accuracy in
-            int8 is below the 95 % interval of Keras'.
+        UserError: A probability differs by more than TOLERANCE or is not a number; or the accuracy
+            of int8 is below the 95 % interval of the accuracy of Keras.
     """
-    expected = rows[0][1]
-    for name, probabilities, *_ in rows[1:]:
-        if name == INT8:
-            accuracy = (probabilities.argmax(axis=1) == labels).mean()
-            least = scores(labels, expected)["accuracy_low"]
-            if not accuracy >= least:
+    expected = trials[0].probabilities
+    for trial in trials[1:]:
+        if trial.name == INT8:
+            received, least = accuracy(trial, labels), scores(labels, expected)["accuracy_low"]
+            if not received >= least:
                 raise UserError(
-                    f"{name}: accuracy {accuracy:.4f}, expected at least {least:.4f}, the low end "
-                    f"of Keras' 95 % interval; {EXPORTS} stays as it was"
+                    f"{trial.name}: accuracy {received:.4f}, expected at least {least:.4f}, the "
+                    f"low end of Keras' 95 % interval; {EXPORTS} stays as it was"
                 )
-        elif not (far := difference(probabilities, expected)) <= TOLERANCE:
+        elif not (largest := difference(trial.probabilities, expected)) <= TOLERANCE:
             raise UserError(
-                f"{name}: a probability differs from Keras' by {far:.2g}, expected at most "
-                f"{TOLERANCE:g}; {EXPORTS} stays as it was"
+                f"{trial.name}: a probability differs from Keras' by {largest:.2g}, expected at "
+                f"most {TOLERANCE:g}; {EXPORTS} stays as it was"
             )
 
 

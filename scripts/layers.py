@@ -1,6 +1,8 @@
-"""List a backbone's layers, to choose fine_tune_at: python -m scripts.layers [BACKBONE]
+"""List the layers of a backbone, to choose fine_tune_at.
 
-Without a name, the backbone of params.yaml.
+    python -m scripts.layers [BACKBONE]
+
+Without a name, it is the backbone of params.yaml.
 """
 
 import argparse
@@ -10,7 +12,7 @@ from transfer.core.params import load_params
 from transfer.models.backbones import build_base
 from transfer.models.classifier import count_trainable_parameters, unfreeze
 
-IMAGE_SIZE = 224  # which any backbone takes; neither layers nor parameters depend on it
+IMAGE_SIZE = 224  # every backbone takes it; neither layers nor parameters depend on it
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     backbone = parser.parse_args().backbone or load_params().backbone
     base = build_base(backbone, IMAGE_SIZE)
     print(f"{backbone}: {len(base.layers)} layers, {base.count_params():,} parameters\n")
-    print(f"  at  {'layer':<35} {'kind':<22} {'trainable':>12} {'from here up':>13}")
+    print(f"  at  {'layer':<35} {'type':<22} {'trainable':>12} {'from here up':>13}")
     for index, layer in enumerate(base.layers):
         unfreeze(base, index)
         print(

@@ -1,8 +1,8 @@
-"""Run the sample pipeline twice, in two folders, and compare every output.
+"""Run the pipeline on the sample twice, in two folders, and compare every output.
 
     python -m scripts.repeat
 
-The second run starts from nothing, too: it has its own folder, DVC cache and user's cache.
+Each run starts from nothing: it has its own folder, its own DVC cache and its own user cache.
 """
 
 import os
@@ -19,21 +19,22 @@ SETTINGS = {"data_url": "sample", "head_epochs": 2, "fine_tune_epochs": 2}
 
 
 def main() -> None:
-    first, second = (hashes_of_a_run() for _ in range(2))
-    for path in first:
-        print(f"{'same' if first[path] == second[path] else 'OTHER'}  {first[path]}  {path}")
-    if differing := [path for path in first if first[path] != second[path]]:
+    first, second = (run_pipeline() for _ in range(2))
+    differing = [path for path in first if first[path] != second[path]]
+    for path, md5 in first.items():
+        print(f"{'different' if path in differing else 'same':<9}  {md5}  {path}")
+    if differing:
         raise UserError(f"{len(differing)} of {len(first)} outputs differ: {', '.join(differing)}")
     print(f"all {len(first)} outputs are the same in both runs")
 
 
-def hashes_of_a_run() -> dict[str, str]:
-    """Run the pipeline in a new folder; return the MD5 of each output, as DVC has it."""
+def run_pipeline() -> dict[str, str]:
+    """Run the pipeline in a new folder; return the MD5 of each output, which DVC computed."""
     with temporary_copy(**SETTINGS) as folder:
         detach_from_git(folder)
-        own = {"XDG_CACHE_HOME": str(folder / "cache")}
+        user_cache = {"XDG_CACHE_HOME": str(folder / "cache")}
         dvc = Path(sys.executable).with_name("dvc")
-        subprocess.run([dvc, "repro"], cwd=folder, env=os.environ | own, check=True)
+        subprocess.run([dvc, "repro"], cwd=folder, env=os.environ | user_cache, check=True)
         stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 

@@ -1,4 +1,4 @@
-"""Score the head and the fine-tuned model on pictures that the training never saw."""
+"""Score the head and the fine-tuned model on images that the training never saw."""
 
 import io
 
@@ -16,12 +16,12 @@ from transfer.core.files import (
     write_json,
 )
 from transfer.core.stage import run_stage
-from transfer.data.dataset import load_split
-from transfer.evaluation.metrics import compare, curves, scores, scores_by_class
+from transfer.data.dataset import Split, load_split
+from transfer.evaluation.metrics import curves, mcnemar_test, scores, scores_by_class
 from transfer.evaluation.prediction import predict
 from transfer.models.classifier import load_model
 
-# What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the others too.
+# What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the other scores, too.
 COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
 COMPARED_OF_HEAD = ("accuracy", "loss", "roc_auc")
 SIGNIFICANT = 0.05
@@ -29,35 +29,77 @@ SIGNIFICANT = 0.05
 
 def main() -> None:
     test = load_split(SPLIT, "test")
-    names = np.array(test.class_names)
     head, model = (predict(load_model(path), test) for path in (HEAD_MODEL, MODEL))
-    of_head, of_model = scores(test.labels, head), scores(test.labels, model)
-    only_head, only_model, p_value = compare(test.labels, head, model)
+    head_scores, model_scores = scores(test.labels, head), scores(test.labels, model)
+    only_head, only_model, p_value = mcnemar_test(test.labels, head, model)
 
+    write_probabilities(head, model)
+    write_scores(head_scores, model_scores, p_value)
+    write_classes(test, head, model)
+    write_predictions(test, model)
+    for name, header, rows in curves(test.labels, model):
+        write_csv(METRICS / f"{name}.csv", header, rows)
+    print(
+        f"evaluate: accuracy {model_scores['accuracy']:.4f} "
+        f"(95 % interval {model_scores['accuracy_low']:.4f} to "
+        f"{model_scores['accuracy_high']:.4f}) on {len(test.labels)} test images; "
+        f"the head alone {head_scores['accuracy']:.4f}"
+    )
+    if p_value > SIGNIFICANT and not np.array_equal(head, model):
+        print(
+            f"evaluate: the difference is not significant on so few images: {only_model} are right "
+            f"with the fine-tuned model only, {only_head} with the head only (McNemar's test, "
+            f"p = {p_value:.2f})"
+        )
+
+
+def write_probabilities(head: np.ndarray, model: np.ndarray) -> None:
+    """Write the probabilities of both models, float32 [2, N, C]."""
     array = io.BytesIO()
     np.save(array, np.stack([head, model]))
     with replacing(PROBABILITIES) as temporary:
         temporary.write_bytes(array.getvalue())  # np.save does not say why it can't write
+
+
+def write_scores(head: dict[str, float], model: dict[str, float], p_value: float) -> None:
+    """Write the scores over all classes.
+
+    Args:
+        head: Scores of the head alone.
+        model: Scores of the fine-tuned model.
+        p_value: Of McNemar's test of both.
+    """
     write_json(
         METRICS / "evaluate.json",
-        {name: of_model[name] for name in COMPARED}
-        | {f"head_{name}": of_head[name] for name in COMPARED_OF_HEAD}
+        {name: model[name] for name in COMPARED}
+        | {f"head_{name}": head[name] for name in COMPARED_OF_HEAD}
         | {"mcnemar_p": p_value},
     )
     write_csv(
         METRICS / "scores.csv",
         ("score", "head", "fine-tuned"),
-        [(name, round(of_head[name], 5), round(of_model[name], 5)) for name in of_model],
+        [(name, round(head[name], 5), round(model[name], 5)) for name in model],
     )
+
+
+def write_classes(test: Split, head: np.ndarray, model: np.ndarray) -> None:
+    """Write the scores of each class, from the probabilities of both models, float [N, C]."""
     write_csv(
         METRICS / "classes.csv",
-        ("class", "model", "precision", "recall", "f1", "pictures"),
+        ("class", "model", "precision", "recall", "f1", "images"),
         [
             (name, kind, *row)
             for kind, probabilities in (("head", head), ("fine-tuned", model))
-            for name, row in zip(names, scores_by_class(test.labels, probabilities), strict=True)
+            for name, row in zip(
+                test.class_names, scores_by_class(test.labels, probabilities), strict=True
+            )
         ],
     )
+
+
+def write_predictions(test: Split, model: np.ndarray) -> None:
+    """Write label, prediction and probability of each image, from probabilities, float [N, C]."""
+    names = np.array(test.class_names)
     write_csv(
         PREDICTIONS,
         ("path", "label", "probability", "prediction"),
@@ -69,18 +111,6 @@ def main() -> None:
             strict=True,
         ),
     )
-    for name, header, rows in curves(test.labels, model):
-        write_csv(METRICS / f"{name}.csv", header, rows)
-    print(
-        f"evaluate: accuracy {of_model['accuracy']:.4f} "
-        f"(95 % interval {of_model['accuracy_low']:.4f} to {of_model['accuracy_high']:.4f}) "
-        f"on {len(test.labels)} test pictures; the head alone {of_head['accuracy']:.4f}"
-    )
-    if p_value > SIGNIFICANT and not np.array_equal(head, model):
-        print(
-            f"evaluate: too few pictures to tell them apart: {only_model} only the fine-tuned "
-            f"model has right, {only_head} only the head (McNemar's test, p = {p_value:.2f})"
-        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import shutil
 import time
 
+from transfer.core.cpu import THREADS
 from transfer.core.files import (
     HEAD_MODEL,
     HISTORY,
@@ -109,12 +110,13 @@ def deliver(
     tuned, head = (kept_epoch(rows, patience) for rows in (history, head_history))
     if rank(tuned) >= rank(head):
         save_model(classifier, MODEL, read_description(HEAD_MODEL))
-        report(phase, classifier, len(history), tuned, started, delivered="fine-tuned")
+        of_tuned = {"threads": THREADS, "delivered": "fine-tuned"}
+        report(phase, classifier, len(history), tuned, started, **of_tuned)
         return
     with replacing(MODEL) as temporary:
         shutil.copyfile(HEAD_MODEL, temporary)
     *_, accuracy, loss = head
-    of_head = {"delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
+    of_head = {"threads": THREADS, "delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
     report(phase, classifier, len(history), tuned, started, **of_head)
     print(
         f"fine_tune: the head alone was better (validation accuracy {accuracy:.4f}, loss "

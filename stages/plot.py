@@ -1,6 +1,7 @@
-"""Draw the pictures that a person looks at; write the report, and the model's card."""
+"""Draw the figures; write the report and the model card."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from transfer.core.files import (
     HISTORY,
@@ -15,9 +16,10 @@ from transfer.core.files import (
 )
 from transfer.core.params import load_params
 from transfer.core.stage import run_stage
-from transfer.data.dataset import StoredArray, load_split
+from transfer.data.dataset import Split, StoredArray, load_split
 from transfer.models.classifier import load_model
 from transfer.reporting import figures, grids, report
+from transfer.reporting.style import save
 from transfer.training.augmentation import build_augmentation
 
 
@@ -25,46 +27,58 @@ def main() -> None:
     params = load_params()
     train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
     head, model = StoredArray(PROBABILITIES)[np.arange(2)]
-    history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
-    both = {"head": head, "fine-tuned": model}
     mistakes = np.count_nonzero(model.argmax(axis=1) != test.labels)
     worst = grids.worst_mistakes(test, model)
-    drawn = {
+    drawn = draw_metrics(test, head, model) | {
+        "samples": grids.sample_grid(train),
+        "augmentation": grids.augmentation_grid(train, build_augmentation(params)),
+        "predictions": grids.prediction_grid(
+            test, model, grids.random_indices(len(test.rows)), "Predictions"
+        ),
+        "mistakes": grids.prediction_grid(test, model, worst, "Worst mistakes"),
+    }
+    facts = report.collect_facts(params.model_dump())
+    images = {
+        "samples": report.sample_images(train, grids.random_indices(len(train.rows))),
+        "explained": report.explain_predictions(
+            load_model(MODEL), test, model, worst if mistakes else grids.least_confident(model)
+        ),
+    }
+    with replacing(PLOTS) as folder, replacing(MODEL_CARD) as card:
+        folder.mkdir()
+        for name, figure in drawn.items():
+            save(figure, folder / f"{name}.png")
+        report.write_report(folder / "report.html", facts | images)
+        report.write_card(card, facts)
+    print(
+        f"plot: {len(drawn)} figures and report.html in {PLOTS}/, {mistakes} mistakes on "
+        f"{len(test.rows)} test images; {MODEL_CARD}"
+    )
+
+
+def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, Figure]:
+    """Draw the figures of the metrics, by the names of their files.
+
+    Args:
+        test: The test images.
+        head: Probabilities of the head alone, float [N, C].
+        model: Probabilities of the delivered model, float [N, C].
+    """
+    history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
+    both = {"head": head, "fine-tuned": model}
+    return {
         "learning_curves": figures.learning_curves(
-            columns(history[:head_epochs]), columns(history[head_epochs:])
+            to_columns(history[:head_epochs]), to_columns(history[head_epochs:])
         ),
         "confusion_matrix": figures.confusion_matrix(
             test.labels, model.argmax(axis=1), test.class_names
         ),
         "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
         "reliability": figures.reliability(test.labels, both),
-        "samples": grids.sample_grid(train),
-        "augmentation": grids.augmentation_grid(train, build_augmentation(params)),
-        "predictions": grids.prediction_grid(
-            test, model, grids.spread(len(test.rows)), "Predictions"
-        ),
-        "mistakes": grids.prediction_grid(test, model, worst, "Worst mistakes"),
     }
-    facts = report.gather(params.model_dump())
-    photos = {
-        "samples": report.samples(train, grids.spread(len(train.rows))),
-        "explained": report.explained(
-            load_model(MODEL), test, model, worst if mistakes else grids.least_sure(model)
-        ),
-    }
-    with replacing(PLOTS) as folder, replacing(MODEL_CARD) as card:
-        folder.mkdir()
-        for name, figure in drawn.items():
-            figures.save(figure, folder / f"{name}.png")
-        report.write_report(folder / "report.html", facts | photos)
-        report.write_card(card, facts)
-    print(
-        f"plot: {len(drawn)} pictures and report.html in {PLOTS}/, {mistakes} mistakes on "
-        f"{len(test.rows)}; {MODEL_CARD}"
-    )
 
 
-def columns(rows: list[dict[str, str]]) -> dict[str, list[float]]:
+def to_columns(rows: list[dict[str, str]]) -> dict[str, list[float]]:
     """Turn the rows of a history into its columns."""
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.params import MAX_BYTES, Params, load_params
-from transfer.models.backbones import layer_index
+from transfer.models.backbones import check_layers, layer_index
 
 TEXT = (PROJECT / "params.yaml").read_text()
 DEFAULTS = yaml.safe_load(TEXT)
@@ -91,9 +91,6 @@ def test_a_layer_is_an_index_or_a_name(load, name, value):
         ("views", -1, "greater than or equal to 0"),
         ("views_at", -1, "greater than or equal to 0"),
         ("views_gb", 0, "greater than 0"),
-        ("strategy", "two", "'auto', 'one', 'mirrored' or 'multi_worker'"),
-        ("launcher", "ssh", "'none', 'local', 'srun' or 'ray'"),
-        ("workers", 0, "greater than or equal to 1"),
         ("crop_to_aspect_ratio", "yes", "a valid boolean"),
         ("data_sha256", "abc", "should match pattern"),
         (
@@ -116,7 +113,7 @@ def test_wrong_values_get_one_line(load, tmp_path, name, value, expected):
     assert "\n" not in message
 
 
-def test_fractions_must_leave_pictures_to_train_on(load):
+def test_fractions_must_leave_images_to_train_on(load):
     with pytest.raises(UserError, match=r"must be below 1.*received 0\.5 \+ 0\.5$"):
         load(val_fraction=0.5, test_fraction=0.5)
 
@@ -127,12 +124,23 @@ def test_warm_up_must_leave_epochs_of_both_phases(load):
         load(warmup_epochs=3, head_epochs=5, fine_tune_epochs=3)
 
 
-def test_a_launcher_is_for_several_processes(load):
-    assert load(launcher="local", workers=2).workers == 2
-    with pytest.raises(UserError, match="workers: expected 1 where launcher is none.*received 2"):
-        load(workers=2)
-    with pytest.raises(UserError, match="strategy: expected auto or multi_worker.*received one"):
-        load(launcher="local", workers=2, strategy="one")
+@pytest.mark.parametrize(
+    ("old", "message"),
+    [
+        ("random_crop", "is called random_resized_crop now"),
+        ("launcher", "is no parameter any more: set the environment variable TRANSFER_LAUNCHER"),
+        ("workers", "is no parameter any more: set the environment variable TRANSFER_WORKERS"),
+        ("strategy", "is no parameter any more: set the environment variable TRANSFER_STRATEGY"),
+    ],
+)
+def test_an_earlier_name_leads_to_what_took_its_place(load, old, message):
+    with pytest.raises(UserError, match=f": {old}: {message}; received 0.1$"):
+        load(**{old: 0.1})
+
+
+def test_every_parameter_says_what_it_does():
+    for name, field in Params.model_fields.items():
+        assert re.fullmatch(r".{15,}[.)]", field.description), name
 
 
 def test_unknown_parameter_gets_a_hint_and_missing_ones_a_pointer(load):
@@ -276,10 +284,11 @@ def test_layer_index():
 @pytest.mark.parametrize("name", ["fine_tune_at", "views_at"])
 def test_every_parameter_that_names_a_layer_is_checked(load, name):
     names = ["input", "conv"]
-    load(views=1, fine_tune_at=1, views_at="conv").check_layers(names)
-    load(views=0, fine_tune_at=1, views_at="of another base").check_layers(names)
+    check_layers(load(views=1, fine_tune_at=1, views_at="conv"), names)
+    check_layers(load(views=0, fine_tune_at=1, views_at="of another base"), names)
+    wrong = load(**({"views": 1, "fine_tune_at": 1, "views_at": 1} | {name: 2}))
     with pytest.raises(UserError, match=f"^{name}: .*received 2"):
-        load(**({"views": 1, "fine_tune_at": 1, "views_at": 1} | {name: 2})).check_layers(names)
+        check_layers(wrong, names)
 
 
 def test_parameters_cannot_change(load):

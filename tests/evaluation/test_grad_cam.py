@@ -18,7 +18,7 @@ def make_classifier(classes, kernel):
 
 
 def red_and_green():
-    """Return a picture that is red at the upper left, green at the lower right, black elsewhere."""
+    """Return an image that is red at the upper left, green at the lower right, black elsewhere."""
     pixels = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     pixels[0, :2, :2, 0] = pixels[0, -2:, -2:, 1] = 255
     return pixels
@@ -35,16 +35,16 @@ def test_maps_are_strongest_where_the_class_is_seen(classes, kernel):
     assert maps.min() == 0 and (maps.max(axis=(1, 2)) == 1).all()
 
 
-def test_map_of_what_nothing_speaks_for_is_zero():
+def test_map_of_a_class_that_nothing_supports_is_zero():
     classifier = make_classifier(3, [[0, 0, 0]] * 3)
     assert not grad_cam(classifier, red_and_green(), np.array([2])).any()
 
 
-def test_overlay_is_red_where_the_map_is_strong_and_the_picture_elsewhere():
+def test_overlay_is_red_where_the_map_is_strong_and_the_image_elsewhere():
     pixels = np.full((1, 2, 2, 3), 100, np.uint8)
     maps = np.array([[[0, 0.5], [0, 1]]])
-    laid = overlay(pixels, maps)
-    assert laid.dtype == np.uint8
-    np.testing.assert_array_equal(laid[0, :, 0], pixels[0, :, 0])
-    redness = laid[..., 0].astype(int) - laid[..., 1]
+    overlaid = overlay(pixels, maps)
+    assert overlaid.dtype == np.uint8
+    np.testing.assert_array_equal(overlaid[0, :, 0], pixels[0, :, 0])
+    redness = overlaid[..., 0].astype(int) - overlaid[..., 1]
     assert 0 == redness[0, 0, 0] < redness[0, 0, 1] < redness[0, 1, 1]

@@ -4,9 +4,9 @@ from scipy.stats import norm
 
 from transfer.evaluation.metrics import (
     calibration_error,
-    compare,
     curves,
-    one_against_rest,
+    mcnemar_test,
+    one_vs_rest,
     reliability_bins,
     scores,
     scores_by_class,
@@ -18,7 +18,7 @@ def binary(positive):
 
 
 LABELS = np.array([0, 0, 0, 1, 1])
-# Rightly 0.1 and 0.2, wrongly 0.6, rightly 0.9, wrongly 0.4.
+# Right at 0.1 and 0.2, wrong at 0.6, right at 0.9, wrong at 0.4.
 PROBABILITIES = binary([0.1, 0.2, 0.6, 0.9, 0.4])
 
 
@@ -28,7 +28,9 @@ def test_scores_of_two_classes_by_hand():
     assert found["precision"] == pytest.approx(1 / 2)
     assert found["recall"] == pytest.approx(1 / 2)
     assert found["f1"] == pytest.approx(1 / 2)
-    assert found["roc_auc"] == pytest.approx(5 / 6)  # of 6 pairs, (0.6, 0.4) is the wrong way round
+    assert found["roc_auc"] == pytest.approx(
+        5 / 6
+    )  # of 6 pairs, only (0.6, 0.4) is in the wrong order
     assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.9, 0.4]).mean())
     assert found["brier"] == pytest.approx(np.mean([0.01, 0.04, 0.36, 0.01, 0.36]))
@@ -53,7 +55,7 @@ def test_scores_of_three_classes_are_means_over_them():
     assert found["roc_auc"] == pytest.approx(1)
 
 
-def test_float32_rows_that_round_off_one_warn_of_nothing():
+def test_float32_rows_whose_sum_rounds_off_one_cause_no_warning():
     probabilities = np.array([[1e-9, 1], [0.3, 0.7000001]], np.float32)
     assert scores(np.array([0, 1]), probabilities)["accuracy"] == 0.5
 
@@ -74,7 +76,7 @@ def test_reliability_bins():
     np.testing.assert_allclose(binned["accuracy"], [2 / 3, 2 / 3])
 
 
-def test_reliability_bins_are_as_many_as_asked_for():
+def test_number_of_reliability_bins_can_be_set():
     labels, probabilities = np.array([1, 1, 1]), binary([0.62, 0.68, 0.9])
     assert reliability_bins(labels, probabilities, bins=20)["count"].tolist() == [1, 1, 1]
     assert reliability_bins(labels, probabilities, bins=2)["count"].tolist() == [3]
@@ -96,12 +98,12 @@ def test_calibration_error():
     assert error == pytest.approx(0.25 * 2 / 3)
 
 
-def test_one_against_rest_pools_three_classes_and_takes_the_second_of_two():
-    truth, scored = one_against_rest(LABELS, PROBABILITIES)
-    assert (truth.tolist(), scored.tolist()) == (LABELS.tolist(), PROBABILITIES[:, 1].tolist())
-    truth, scored = one_against_rest(np.array([2, 0]), np.array([[0, 0.2, 0.8], [0.5, 0.5, 0]]))
+def test_one_vs_rest_pools_three_classes_and_takes_the_second_of_two():
+    truth, score = one_vs_rest(LABELS, PROBABILITIES)
+    assert (truth.tolist(), score.tolist()) == (LABELS.tolist(), PROBABILITIES[:, 1].tolist())
+    truth, score = one_vs_rest(np.array([2, 0]), np.array([[0, 0.2, 0.8], [0.5, 0.5, 0]]))
     assert truth.tolist() == [0, 0, 1, 1, 0, 0]
-    assert scored.tolist() == [0, 0.2, 0.8, 0.5, 0.5, 0]
+    assert score.tolist() == [0, 0.2, 0.8, 0.5, 0.5, 0]
 
 
 def test_curves_start_and_end_where_they_should():
@@ -113,10 +115,13 @@ def test_curves_start_and_end_where_they_should():
     assert drawn["precision_recall"][1][-1] == [0, 1]
 
 
-def test_mcnemars_test_counts_what_only_one_has_right():
+def test_mcnemars_test_counts_what_only_one_gets_right():
     labels = np.zeros(20, int)
-    wrong_where = lambda *wrong: binary(np.isin(np.arange(20), wrong).astype(float))  # noqa: E731
-    assert compare(labels, wrong_where(0, 1), wrong_where(0, 1)) == (0, 0, 1.0)
-    # Only the second has 1 to 6 right, only the first 7: p = 2 * (1 + 7) / 2**7
-    found = compare(labels, wrong_where(0, 1, 2, 3, 4, 5, 6), wrong_where(0, 7))
+
+    def wrong_at(*indices):
+        return binary(np.isin(np.arange(20), indices).astype(float))
+
+    assert mcnemar_test(labels, wrong_at(0, 1), wrong_at(0, 1)) == (0, 0, 1.0)
+    # Only the second gets 1 to 6 right, only the first 7: p = 2 * (1 + 7) / 2**7
+    found = mcnemar_test(labels, wrong_at(0, 1, 2, 3, 4, 5, 6), wrong_at(0, 7))
     assert found == (1, 6, pytest.approx(2 * (1 + 7) / 2**7))

@@ -28,7 +28,7 @@ NO_AUGMENTATION = {
 
 
 def make_augmentation(seed=0, **params):
-    """Return the augmentation that these parameters ask for, and no other one."""
+    """Return the augmentation of these parameters; the others switch nothing on."""
     params = {"seed": seed} | NO_AUGMENTATION | params
     return build_augmentation(PARAMS.model_copy(update=params))
 
@@ -36,11 +36,11 @@ def make_augmentation(seed=0, **params):
 AUGMENTATION = make_augmentation(flip="horizontal", rotation=0.2)
 
 
-def make_split(pictures=10, classes=2, size=32):
+def make_split(image_count=10, classes=2, size=32):
     rng = np.random.default_rng(0)
-    labels = np.arange(pictures) % classes
-    images = rng.integers(0, 40, (2 * pictures, size, size, 3), np.uint8)
-    rows = np.arange(pictures) * 2  # every other row belongs to another split
+    labels = np.arange(image_count) % classes
+    images = rng.integers(0, 40, (2 * image_count, size, size, 3), np.uint8)
+    rows = np.arange(image_count) * 2  # every other row belongs to another split
     images[rows] += (labels * 100).astype(np.uint8)[:, None, None, None]
     return Split(images, rows, labels, [], [str(c) for c in range(classes)])
 
@@ -53,8 +53,10 @@ def stored_split(folder, split):
 
 @lru_cache(maxsize=1)
 def base_weights():
-    """Return weights with which the features differ between pictures, also in float16: random,
-    and moving statistics of some pictures. With Keras' own, all features are nearly 0."""
+    """Return random weights with which features differ between images, also in float16.
+
+    The moving statistics are those of some images. With Keras' own, all features are nearly 0.
+    """
     keras.utils.set_random_seed(1)
     base, split = build_base("MobileNetV2", 32), make_split()
     for layer in base.layers:

@@ -18,12 +18,12 @@ RANDOM = {"dropout": 0.5, "precision": "mixed_float16", "patience": 1}
 
 
 def train(replicas=None, dropout=0.0, precision="float32", patience=0):
-    """Train on mixed and weighed pictures, 9 in batches of 4: two replicas share one in the end.
+    """Train on mixed and weighted images, 9 in batches of 4: two replicas share the last one.
 
     Returns:
         History, of the chief, and all the weights.
     """
-    split = make_split(pictures=9, classes=3)
+    split = make_split(image_count=9, classes=3)
     classifier = make_classifier(classes=3)
     classifier.get_layer("head").layers[1].rate = dropout
     unfreeze(classifier.get_layer("base"), 140)

@@ -137,9 +137,9 @@ def test_plots_of_two_revisions_lie_over_and_beside_each_other(repository):
         "main",
         "my-branch",
     }
-    pictures = {name for name in plots if name.endswith(".png")}
-    assert len(pictures) == 8
-    assert all([p["revisions"] for p in plots[n]] == [["main"], ["my-branch"]] for n in pictures)
+    images = {name for name in plots if name.endswith(".png")}
+    assert len(images) == 8
+    assert all([p["revisions"] for p in plots[n]] == [["main"], ["my-branch"]] for n in images)
 
 
 def test_two_branches_that_changed_a_parameter_are_merged(repository):

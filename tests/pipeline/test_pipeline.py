@@ -11,7 +11,7 @@ import yaml
 
 from tests.helpers.repository import ran
 
-STAGES = ["download", "split", "features", "train_head", "fine_tune", "evaluate", "plot"]
+STAGES = ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
 # From block_13_depthwise up, with gamma and beta but no moving statistics, and the head's 1,281.
 TRAINABLE_FROM_120 = 1_626_177
 
@@ -46,9 +46,9 @@ def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
 
 
 def test_metrics_hold_what_others_rely_on(repository):
-    of_training = {"val_accuracy", "val_loss", "epochs", "trainable_parameters"}
+    of_training = {"val_accuracy", "val_loss", "epochs", "trainable_parameters", "cpu"}
     assert set(metrics_of(repository, "train_head")) == of_training
-    assert set(metrics_of(repository, "fine_tune")) == of_training | {"delivered"}
+    assert set(metrics_of(repository, "fine_tune")) == of_training | {"threads", "delivered"}
     scores = metrics_of(repository, "evaluate")
     assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
     assert {"accuracy", "loss", "roc_auc"} <= {name.removeprefix("head_") for name in scores}
@@ -96,17 +96,20 @@ def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repositor
     repository.restore()
 
 
-def test_views_are_stored_once_and_trained_on_by_every_experiment_after(repository):
+def test_views_are_stored_once_and_trained_on_by_every_experiment_after(
+    repository, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     changes = ("views=1", "views_at=block_13_expand", "fine_tune_at=120")
     output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
     assert ran(output) == STAGES[2:]
-    assert "features: 1 stored views a picture" in output
-    data = repository.folder / "data"
-    for name, width in (("head_features", 1280), ("fine_tune_features", 96 * 2 * 2)):
-        assert np.load(data / name / "train.npy").shape == (24, width)
-        assert np.load(data / name / "val.npy").shape == (8, width)
+    assert output.count("views: stored the features of 1 views of 24 images") == 2
+    arrays = [np.load(path) for path in tmp_path.glob("transfer-learning/views/*/*.npy")]
+    widths = (1280, 96 * 2 * 2)  # of the whole base, and of block_13_expand's input at 32 pixels
+    assert sorted(a.shape for a in arrays) == sorted((n, w) for n in (24, 8) for w in widths)
     output = repository.dvc("exp", "run", "-S", "head_learning_rate=0.001")
-    assert ran(output) == STAGES[3:]
+    assert ran(output) == STAGES[2:]
+    assert "views: stored" not in output
     repository.restore()
 
 
@@ -170,9 +173,7 @@ def test_a_class_that_cannot_be_read_is_an_error_and_the_old_split_can_be_checke
         (tmp_path / label).mkdir()
         (tmp_path / label / "1.jpg").write_bytes(label.encode())
     output = repository.dvc("exp", "run", "-S", f"data_url={tmp_path}", check=False)
-    assert (
-        "error: none of the pictures of cats, dogs can be used; the first, cats/1.jpg: " in output
-    )
+    assert "error: none of the images of cats, dogs can be used; the first, cats/1.jpg: " in output
     assert "Traceback" not in output
     repository.restore()
     assert len(rows_of(repository.folder / "data/split/manifest.csv")) == 40

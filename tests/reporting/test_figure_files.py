@@ -1,4 +1,4 @@
-"""Grids of pictures, and the files that figures are saved to."""
+"""Grids of images, and the files that figures are saved to."""
 
 import matplotlib
 import numpy as np
@@ -7,17 +7,19 @@ from PIL import Image
 
 from tests.helpers.figures import binary, history
 from transfer.reporting import figures
+from transfer.reporting.grids import GRID_PIXELS, image_grid
+from transfer.reporting.style import save
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def pictures(n, height=16, width=16):
+def make_images(n, height=16, width=16):
     return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
 
 
-def test_picture_grid_leaves_the_rest_of_the_last_row_blank():
-    images = pictures(4)
-    figure = figures.image_grid(images, list("abcd"), colors=["#ff0000"] * 4, title="Four")
+def test_image_grid_leaves_the_rest_of_the_last_row_blank():
+    images = make_images(4)
+    figure = image_grid(images, list("abcd"), colors=["#ff0000"] * 4, title="Four")
     assert len(figure.axes) == 6
     assert [axes.get_title() for axes in figure.axes] == [*"abcd", "", ""]
     assert [axes.axison for axes in figure.axes] == [True] * 4 + [False] * 2
@@ -28,22 +30,22 @@ def test_picture_grid_leaves_the_rest_of_the_last_row_blank():
     assert figure.get_suptitle() == "Four"
 
 
-def test_picture_grid_of_no_pictures_says_so(tmp_path):
-    figure = figures.image_grid(pictures(0), [], [], title="The worst mistakes")
-    figures.save(figure, tmp_path / "grid.png")
+def test_image_grid_without_images_says_none(tmp_path):
+    figure = image_grid(make_images(0), [], [], title="The worst mistakes")
+    save(figure, tmp_path / "grid.png")
     assert figure.get_suptitle() == "The worst mistakes"
     assert [text.get_text() for text in figure.texts if text is not figure._suptitle] == ["none"]
 
 
-def test_picture_grid_titles_do_not_overlap(tmp_path):
+def test_image_grid_titles_do_not_overlap(tmp_path):
     long = "validation/cats/a_long_folder/cat.123.jpg\ntrue cats, predicted dogs, probability 0.98"
     titles = [long, "cats\nprobability 0.98"] * 4 + [long]
-    figure = figures.image_grid(pictures(9, 40, 60), titles, title="Pictures")
-    figures.save(figure, tmp_path / "grid.png")
+    figure = image_grid(make_images(9, 40, 60), titles, title="Images")
+    save(figure, tmp_path / "grid.png")
     assert figure.axes[1].get_title() == "cats\nprobability 0.98"
     boxes = [axes.title.get_window_extent() for axes in figure.axes]
     panels = [axes.get_window_extent() for axes in figure.axes]
-    assert all(panel.width * panel.height > 0.9 * figures.PHOTO_PIXELS / 9 for panel in panels)
+    assert all(panel.width * panel.height > 0.9 * GRID_PIXELS / 9 for panel in panels)
     boxes += panels
     boxes.append(figure._suptitle.get_window_extent())
     for index, box in enumerate(boxes):
@@ -63,19 +65,23 @@ CURVES = {"head": binary([0.2, 0.4, 0.9])}
         lambda: figures.confusion_matrix(LABELS, LABELS, ["cats"] * 21),
         lambda: figures.roc_and_precision_recall(LABELS, CURVES),
         lambda: figures.reliability(LABELS, CURVES),
-        lambda: figures.image_grid(pictures(4), ["cats\nlong title"] * 4, title="Four"),
+        lambda: image_grid(make_images(4), ["cats\nlong title"] * 4, title="Four"),
     ],
 )
 def test_save_writes_the_same_bytes_each_time(draw, tmp_path):
     path = tmp_path / "a.png"
     figure = draw()
-    figures.save(figure, path)
+    save(figure, path)
     first = path.read_bytes()
-    figures.save(figure, path)
+    save(figure, path)
     assert path.read_bytes() == first
-    someones = {"axes.grid": False, "font.sans-serif": ["DejaVu Serif"], "text.hinting": "none"}
-    with matplotlib.rc_context(someones):
-        figures.save(draw(), path)
+    user_settings = {
+        "axes.grid": False,
+        "font.sans-serif": ["DejaVu Serif"],
+        "text.hinting": "none",
+    }
+    with matplotlib.rc_context(user_settings):
+        save(draw(), path)
     assert path.read_bytes() == first
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -84,7 +90,7 @@ def test_save_does_not_write_through_a_hard_link(tmp_path):
     path, link = tmp_path / "a.png", tmp_path / "cached.png"
     path.write_bytes(b"old")
     link.hardlink_to(path)
-    figures.save(figures.image_grid(pictures(1), ["a"]), path)
+    save(image_grid(make_images(1), ["a"]), path)
     assert link.read_bytes() == b"old"
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -99,7 +105,7 @@ def test_save_keeps_the_old_file_when_writing_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(figures.image_grid(pictures(1), ["a"]), path)
+        save(image_grid(make_images(1), ["a"]), path)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.png", b"old")]
 
 
@@ -108,12 +114,12 @@ def test_sizes_suit_a_report(tmp_path):
     sizes = {
         "curves": (figures.learning_curves(history(range(10)), history(range(10, 20))), 80),
         "confusion": (figures.confusion_matrix(labels, labels, ["x" * 24] * 40), 80),
-        # Noise is the worst that a picture can be.
-        "grid": (figures.image_grid(pictures(9, 160, 160), ["cats\nprobability 0.98"] * 9), 300),
+        # No image takes more bytes than noise.
+        "grid": (image_grid(make_images(9, 160, 160), ["cats\nprobability 0.98"] * 9), 300),
     }
     for name, (figure, kilobytes) in sizes.items():
         path = tmp_path / f"{name}.png"
-        figures.save(figure, path)
+        save(figure, path)
         assert path.stat().st_size <= kilobytes * 1000
         with Image.open(path) as image:
             assert image.width <= 1600
@@ -124,5 +130,5 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):
     # The backend is left out: reading it would choose one.
     names = [name for name in matplotlib.rcParams if name != "backend"]
     before = [matplotlib.rcParams[name] for name in names]
-    figures.save(figures.image_grid(pictures(1), ["a"]), tmp_path / "a.png")
+    save(image_grid(make_images(1), ["a"]), tmp_path / "a.png")
     assert [matplotlib.rcParams[name] for name in names] == before

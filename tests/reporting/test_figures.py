@@ -3,6 +3,7 @@ import pytest
 
 from tests.helpers.figures import binary, history
 from transfer.reporting import figures
+from transfer.reporting.style import COLORS, save
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -47,7 +48,7 @@ def test_learning_curves_show_values_on_the_limits_whole():
 )
 def test_learning_curves_of_few_and_many_epochs(head, fine_tune, lines, tmp_path):
     figure = figures.learning_curves(history(head), history(fine_tune))
-    figures.save(figure, tmp_path / "curves.png")
+    save(figure, tmp_path / "curves.png")
     epochs = [*head, *fine_tune]
     for axes in figure.axes:
         assert len(axes.lines) == lines
@@ -59,7 +60,7 @@ def test_learning_curves_of_few_and_many_epochs(head, fine_tune, lines, tmp_path
 
 def test_learning_curves_of_a_diverged_run(tmp_path):
     figure = figures.learning_curves(history([1, 2], np.nan), history([]))
-    figures.save(figure, tmp_path / "curves.png")
+    save(figure, tmp_path / "curves.png")
     assert figure.axes[0].get_window_extent().width > 400
 
 
@@ -74,7 +75,7 @@ def test_confusion_matrix_counts_and_row_percentages():
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
 
 
-def test_confusion_matrix_of_a_class_without_pictures():
+def test_confusion_matrix_of_a_class_without_images():
     (axes,) = figures.confusion_matrix(np.array([0]), np.array([0]), ["cats", "dogs"]).axes
     assert [text.get_text() for text in axes.texts] == ["1\n100.0%", "0", "0", "0"]
 
@@ -91,7 +92,7 @@ def test_confusion_matrix_drops_the_numbers_beyond_20_classes(classes, texts):
 def test_confusion_matrix_texts_fit_their_cells(tmp_path):
     labels = np.repeat(np.arange(20), 12345)
     figure = figures.confusion_matrix(labels, labels, [f"class {i}" for i in range(20)])
-    figures.save(figure, tmp_path / "confusion.png")
+    save(figure, tmp_path / "confusion.png")
     (axes,) = figure.axes
     cell = axes.get_window_extent().width / 20
     assert all(text.get_window_extent().width < cell for text in axes.texts)
@@ -100,7 +101,7 @@ def test_confusion_matrix_texts_fit_their_cells(tmp_path):
 def test_long_class_names_are_shortened_and_taken_as_text(tmp_path):
     names = ["a$_$", "x" * 100]
     figure = figures.confusion_matrix(np.array([0, 1]), np.array([0, 1]), names)
-    figures.save(figure, tmp_path / "confusion.png")
+    save(figure, tmp_path / "confusion.png")
     shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert shown == ["a$_$", "x" * 23 + "…"]
     assert figure.axes[0].get_window_extent().width > 250
@@ -117,8 +118,8 @@ def test_roc_and_precision_recall_of_two_classes():
     assert roc.lines[0].get_xydata().tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     for axes in (roc, precision_recall):
         head, fine_tuned = axes.lines[:2]
-        assert head.get_color() == figures.COLORS["head"]
-        assert fine_tuned.get_color() == figures.COLORS["fine-tuned"]
+        assert head.get_color() == COLORS["head"]
+        assert fine_tuned.get_color() == COLORS["fine-tuned"]
         assert head.get_linewidth() > fine_tuned.get_linewidth()
         assert not axes.child_axes
 
@@ -160,7 +161,7 @@ def test_precision_recall_leaves_out_points_that_change_nothing():
 def test_roc_of_a_single_class_is_undefined(label, tmp_path):
     curves = {"head": binary([1.0]), "fine-tuned": binary([0.0])}
     figure = figures.roc_and_precision_recall(np.array([label]), curves)
-    figures.save(figure, tmp_path / "roc.png")
+    save(figure, tmp_path / "roc.png")
     for axes in figure.axes:
         assert [text.get_text() for text in axes.texts] == [
             "undefined: the labels are all of one class"
@@ -182,5 +183,5 @@ def test_reliability_shows_the_calibration_error_and_the_counts():
 @pytest.mark.parametrize("classes", [2, 3, 40])
 def test_reliability_of_one_perfect_prediction(classes, tmp_path):
     figure = figures.reliability(np.array([1]), {"head": np.eye(classes)[[1]]})
-    figures.save(figure, tmp_path / "reliability.png")
+    save(figure, tmp_path / "reliability.png")
     assert legend(figure.axes[0])[1] == "head, ECE 0.000"

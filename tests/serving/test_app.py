@@ -1,4 +1,4 @@
-"""The page in a real browser, served as make app serves it."""
+"""The web page in a real browser, served as by make app."""
 
 import io
 import re
@@ -30,12 +30,12 @@ FLAGS = [
     "--disable-sync",
 ]
 PHONE = {"width": 390, "height": 844}
-NEAREST = "The training pictures most like it"
+NEAREST = "The training images most similar to it"
 
 
 @pytest.fixture(scope="module")
 def server(repository):
-    """Return the address of a server that may write no file of over 1 kB, named or not."""
+    """Return the address of a server that can write no file over 1 kB, named or not."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = f"{sys.executable} -m streamlit run app/page.py --server.port {port}"
@@ -61,7 +61,7 @@ def wait_for(url, process):
         except OSError:
             assert process.poll() is None, "the server ended"
             time.sleep(0.1)
-    raise AssertionError("the server doesn't answer")
+    raise AssertionError("the server does not answer")
 
 
 @pytest.fixture(scope="module")
@@ -74,26 +74,26 @@ def browser():
 
 
 @pytest.fixture
-def asked():
-    """Return the addresses that the page asked for."""
+def requested():
+    """Return the addresses that the page requested."""
     return []
 
 
 @pytest.fixture
-def page(server, browser, asked):
-    """Return the page, just opened; whatever it asks for has to be on its own server."""
-    with opened(server, browser, asked) as page:
-        page.get_by_text("The model knows: cats, dogs").wait_for()
+def page(server, browser, requested):
+    """Return the page, just opened; all that it requests must be on its own server."""
+    with opened(server, browser, requested) as page:
+        page.get_by_text("Classes: cats, dogs").wait_for()
         yield page
-    assert asked and {urlsplit(url).netloc for url in asked} == {urlsplit(server).netloc}
+    assert requested and {urlsplit(url).netloc for url in requested} == {urlsplit(server).netloc}
 
 
 @contextmanager
-def opened(server, browser, asked, **options):
+def opened(server, browser, requested, **options):
     page = browser.new_page(**options)
-    page.set_default_timeout(60_000)  # it looks at the training pictures once
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("websocket", lambda websocket: asked.append(websocket.url))
+    page.set_default_timeout(60_000)  # it computes the features of the training images once
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("websocket", lambda websocket: requested.append(websocket.url))
     page.goto(server)
     yield page
     page.close()
@@ -126,31 +126,31 @@ def pixels(page, image):
 
 
 def check(page, card):
-    """Check class, probability, overlay and nearest pictures of one result."""
+    """Check class, probability, overlay and nearest images of one result."""
     name, probability = card.locator("h3").inner_text().split(" · ")
     assert name in ("cats", "dogs") and 50 <= float(probability.removesuffix("%")) <= 100
     images = card.locator("img")
     for parts, count in ((card.get_by_role("progressbar"), 2), (images, 2 + 6)):
-        parts.nth(count - 1).wait_for()  # the page comes bit by bit
+        parts.nth(count - 1).wait_for()  # the page loads piece by piece
         assert parts.count() == count
-    picture, overlay = (pixels(page, images.nth(index)) for index in range(2))
-    assert picture.shape == overlay.shape == (32, 32, 3)
-    assert np.abs(picture.astype(int) - overlay).mean() > 5
+    image, overlay = (pixels(page, images.nth(index)) for index in range(2))
+    assert image.shape == overlay.shape == (32, 32, 3)
+    assert np.abs(image.astype(int) - overlay).mean() > 5
     assert card.get_by_text(f"where it sees {name}").is_visible()
     assert card.get_by_text(re.compile(r"^(cats|dogs) [01]\.\d\d$")).count() == 6
     assert len({pixels(page, images.nth(index)).tobytes() for index in range(2, 8)}) == 6
 
 
-def test_one_picture(page, photos):
+def test_one_image(page, photos):
     upload(page, photos[0])
     (card,) = cards(page, 1)
     check(page, card)
     assert card.get_by_text(photos[0].name).is_visible()
 
 
-def test_several_pictures_and_what_cannot_be_read_is_named(page, photos, tmp_path):
+def test_several_images_and_one_that_cannot_be_read_is_named(page, photos, tmp_path):
     bad = tmp_path / "my_*holiday*.jpg"
-    bad.write_text("no picture")
+    bad.write_text("not an image")
     upload(page, photos[0], bad, photos[1])
     for card in cards(page, 2):
         check(page, card)
@@ -158,12 +158,12 @@ def test_several_pictures_and_what_cannot_be_read_is_named(page, photos, tmp_pat
     assert message == f"{bad.name}: cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
 
 
-def test_too_many_pictures_at_a_time(page, tmp_path):
+def test_too_many_images_at_a_time(page, tmp_path):
     paths = [tmp_path / f"{number}.jpg" for number in range(14)]
     for path in paths:
-        path.write_text("no picture")
+        path.write_text("not an image")
     upload(page, *paths)
-    page.get_by_text("These are the first 12 of 14 pictures; on a terminal, python -m").wait_for()
+    page.get_by_text("These are the first 12 of 14 images; in a terminal, python -m").wait_for()
     page.get_by_text("11.jpg: cannot identify it").wait_for()
     assert page.get_by_text("cannot identify it").count() == 12
 
@@ -173,14 +173,14 @@ def test_click_on_an_example(page):
     examples.nth(7).wait_for()
     assert examples.count() == 8
     example = examples.nth(3)
-    picture = pixels(page, example.locator("img"))
+    expected = pixels(page, example.locator("img"))
     example.get_by_role("button", name="Example").click()
     (card,) = cards(page, 1)
     check(page, card)
-    np.testing.assert_array_equal(pixels(page, card.locator("img").first), picture)
+    np.testing.assert_array_equal(pixels(page, card.locator("img").first), expected)
 
 
-def test_large_pictures_stay_in_memory_and_too_large_ones_are_refused(page, tmp_path):
+def test_large_images_stay_in_memory_and_too_large_ones_are_refused(page, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.png")
     assert (tmp_path / "large.png").stat().st_size > 2**21
@@ -192,8 +192,8 @@ def test_large_pictures_stay_in_memory_and_too_large_ones_are_refused(page, tmp_
     assert len(cards(page, 1)) == 1
 
 
-def test_phone(server, browser, asked, photos):
-    with opened(server, browser, asked, viewport=PHONE) as page:
+def test_phone(server, browser, requested, photos):
+    with opened(server, browser, requested, viewport=PHONE) as page:
         upload(page, *photos[:2])
         for card in cards(page, 2):
             check(page, card)
@@ -204,8 +204,9 @@ def test_phone(server, browser, asked, photos):
 def test_server_listens_on_loopback_only(server):
     port = urlsplit(server).port
     tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
-    places = [row.split()[1] for table in tables for row in table if row.split()[3] == "0A"]
-    assert [place for place in places if place.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+    listening = [row.split()[1] for table in tables for row in table if row.split()[3] == "0A"]
+    found = [address for address in listening if address.endswith(f":{port:04X}")]
+    assert found == [f"0100007F:{port:04X}"]
 
 
 @pytest.mark.parametrize(
@@ -215,14 +216,14 @@ def test_server_listens_on_loopback_only(server):
             "models/model.keras",
             "There is no models/model.keras: dvc pull models/model.keras fetches",
         ),
-        ("data/split", "With the pictures of dvc pull data/split, there are examples here."),
+        ("data/split", "To see examples here, fetch the images with dvc pull data/split."),
     ],
 )
-def test_what_is_not_there_is_said(server, browser, asked, repository, part, message):
+def test_the_page_says_what_is_missing(server, browser, requested, repository, part, message):
     path = repository.folder / part
     path.rename(path.with_name("away"))
     try:
-        with opened(server, browser, asked) as page:
+        with opened(server, browser, requested) as page:
             page.get_by_text(message).wait_for()
             assert not page.get_by_text("Traceback").count()
     finally:

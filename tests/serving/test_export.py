@@ -16,7 +16,7 @@ from transfer.training.features import compute_features
 
 @pytest.fixture(params=[2, 3], scope="module")
 def trained(request):
-    """Return a small classifier that tells some pictures apart, and their split."""
+    """Return a small trained classifier, and the split that it was trained on."""
     split = make_split(24, request.param)
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(16, 3, strides=2, use_bias=False)(inputs)
@@ -31,26 +31,26 @@ def trained(request):
     return classifier, split
 
 
-# TensorFlow's converter uses its own interpreter, which it says will go.
+# TensorFlow's converter uses TensorFlow's own interpreter, which is deprecated.
 @pytest.mark.filterwarnings("ignore:[\\s\\S]*tf.lite.Interpreter is deprecated:UserWarning")
-def test_each_format_says_what_keras_says(trained, tmp_path):
+def test_each_format_agrees_with_keras(trained, tmp_path):
     classifier, split = trained
-    pictures = split.images[split.rows]
-    expected = export.open_keras(classifier)(pictures)
+    images = split.images[split.rows]
+    expected = export.open_keras(classifier)(images)
     assert (expected.argmax(axis=1) == split.labels).all()
     infer = export.freeze(classifier)
     export.write_saved_model(infer, tmp_path / "saved_model")
     export.write_litert(tmp_path / "saved_model", tmp_path / "model.tflite")
-    export.write_litert(tmp_path / "saved_model", tmp_path / "int8.tflite", pictures)
+    export.write_litert(tmp_path / "saved_model", tmp_path / "int8.tflite", images)
     export.write_onnx(infer, tmp_path / "model.onnx")
     opened = {
         "saved_model": export.open_saved_model(tmp_path / "saved_model"),
         "model.onnx": export.open_onnx(tmp_path / "model.onnx"),
     }
     for predict in opened.values():
-        np.testing.assert_allclose(predict(pictures), expected, atol=1e-5)
+        np.testing.assert_allclose(predict(images), expected, atol=1e-5)
     one_by_one = {
-        name: np.concatenate([export.open_litert(tmp_path / name)(p[None]) for p in pictures])
+        name: np.concatenate([export.open_litert(tmp_path / name)(p[None]) for p in images])
         for name in ("model.tflite", "int8.tflite")
     }
     np.testing.assert_allclose(one_by_one["model.tflite"], expected, atol=1e-5)
@@ -63,12 +63,14 @@ KERAS[0] = 0.4, 0.6  # a mistake
 
 
 def check(**changed):
-    """Check formats of which some give other probabilities."""
+    """Check formats, some of which return other probabilities."""
     formats = {script.KERAS: KERAS, "model.onnx": KERAS, script.INT8: KERAS} | changed
-    script.check([(name, probabilities, 1, 1) for name, probabilities in formats.items()], LABELS)
+    script.check(
+        [script.Trial(name, probabilities, 1, 1) for name, probabilities in formats.items()], LABELS
+    )
 
 
-def test_what_differs_is_refused():
+def test_exports_that_differ_are_refused():
     check()
     check(**{"model.onnx": KERAS + 0.0009, script.INT8: KERAS + 0.05})
     for wrong in (KERAS + 0.0011, KERAS * np.nan, KERAS[:, :1]):
@@ -83,7 +85,7 @@ def run(folder):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_command_writes_all_and_keeps_the_old_where_it_cannot(repository):
+def test_the_command_writes_all_formats_and_keeps_old_exports_on_failure(repository):
     done = run(repository.folder)
     assert done.returncode == 0, done.stderr
     exports = repository.folder / "exports"

@@ -17,21 +17,24 @@ from tests.helpers.processes import ended
 from tests.helpers.repository import SMALL, Repository
 from transfer.core.errors import UserError
 from transfer.models.backbones import build_base
-from transfer.training.launch import LAUNCHED, check_ray_address, environments_here, run_training
+from transfer.training.launch import run_training
+from transfer.training.launchers import LAUNCHED, environments_here
+from transfer.training.ray_launcher import check_ray_address
 
 LOST_SECONDS = 30  # for the others to end after one was killed; 3 s on a quiet machine
 # Starts sooner than ONNX Runtime, but adds up in as many parts as it has threads.
-ENGINE = {"TRANSFER_FROZEN_RUNTIME": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
-SEVERAL = {"head_epochs": 60, "batch_size": 7, "launcher": "local", "workers": 2}
+RUNTIME = {"TRANSFER_FROZEN_RUNTIME": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
+TWO = {"TRANSFER_LAUNCHER": "local", "TRANSFER_WORKERS": "2"}
+LONG = {"head_epochs": 60, "batch_size": 7}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, small_archive):
-    """Return a project whose pictures are split; its base tells them apart, random as it is."""
+    """Return a project whose images are split; its random base gives them different features."""
     project = Repository(tmp_path_factory.mktemp("launch") / "project")
     project.add_project()
-    project.set_params(data_url=str(small_archive), **(SMALL | SEVERAL))
-    for stage in ("download", "split", "features"):
+    project.set_params(data_url=str(small_archive), **(SMALL | LONG))
+    for stage in ("download", "split"):
         project.run(sys.executable, "-m", f"stages.{stage}")
     base = build_base("MobileNetV2", SMALL["image_size"])
     base.set_weights(base_weights())
@@ -57,7 +60,7 @@ def start(folder, stage="train_head", **environment):
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=folder,
-        env=os.environ | ENGINE | environment,
+        env=os.environ | RUNTIME | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -95,8 +98,8 @@ def by_hand(*folders):
 
 def test_processes_on_two_machines_of_which_one_is_killed_come_to_the_same_bytes(copy, capsys):
     undisturbed = copy("undisturbed")
-    assert "2 processes share each batch out" in finish(start(undisturbed))
-    first, second = (copy(name, launcher="none", workers=1) for name in ("first", "second"))
+    assert "2 processes share each batch" in finish(start(undisturbed, **TWO))
+    first, second = copy("first"), copy("second")
     chief, other = by_hand(first, second)
     until(chief, "Epoch 5/")
     other.kill()
@@ -105,42 +108,41 @@ def test_processes_on_two_machines_of_which_one_is_killed_come_to_the_same_bytes
     with capsys.disabled():
         print(f"\nthe chief ended {time.monotonic() - killed:.1f} s after the other")
     assert (chief.returncode, other.wait()) == (1, -signal.SIGKILL)
-    assert re.fullmatch("error: another of the processes has ended .* last finished epoch\n", said)
+    assert re.fullmatch("error: another process has ended .* last finished epoch\n", said)
     other.communicate()
     chief, other = by_hand(first, second)
-    assert re.search("an interrupted run left [0-9]+ of 60 epochs, which stay", finish(chief))
+    assert re.search("continuing an interrupted run: [0-9]+ of 60 epochs are done", finish(chief))
     assert finish(other) == ""
     assert outputs(first) == outputs(undisturbed)
     assert not (second / "models/head.keras").exists() and not (second / "metrics").exists()
 
 
 def test_processes_with_other_parameters_are_refused(copy):
-    first = copy("first", launcher="none", workers=1)
-    second = copy("second", launcher="none", workers=1, head_learning_rate=0.5)
+    first, second = copy("first"), copy("second", head_learning_rate=0.5)
     chief, other = by_hand(first, second)
     assert "error: process 1 has other code, data, parameters" in other.communicate(timeout=120)[1]
-    assert re.fullmatch("error: another of the processes has ended .*\n", chief.communicate()[1])
+    assert re.fullmatch("error: another process has ended .*\n", chief.communicate()[1])
     assert (chief.returncode, other.returncode) == (1, 1)
 
 
 def test_a_launchers_processes_end_with_it_and_it_ends_with_one_of_them(copy):
     folder = copy()
-    launcher = start(folder)
+    launcher = start(folder, **TWO)
     until(launcher, "Epoch 3/")
     workers = psutil.Process(launcher.pid).children()
     launcher.kill()
     assert len(workers) == 2 and all(ended(worker.pid) for worker in workers)
     launcher.communicate()
-    launcher = start(folder)
-    until(launcher, "an interrupted run left")
+    launcher = start(folder, **TWO)
+    until(launcher, "continuing an interrupted run")
     children = psutil.Process(launcher.pid).children()
     (second,) = (c for c in children if '"index": 1' in c.environ()["TF_CONFIG"])
     second.kill()
     said = launcher.communicate(timeout=10)[1]
     assert launcher.returncode == 1
     assert said.endswith(
-        "error: process 1 of 2 was ended by SIGKILL; the same command goes on after the last "
-        "finished epoch\n"
+        "error: process 1 of 2 was ended by SIGKILL; run the same command again to continue after "
+        "the last finished epoch\n"
     )
     assert all(ended(child.pid) for child in children)
 
@@ -148,8 +150,10 @@ def test_a_launchers_processes_end_with_it_and_it_ends_with_one_of_them(copy):
 def test_a_launcher_among_several_processes_is_refused(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("TF_CONFIG", environments_here(2)[0]["TF_CONFIG"])
+    for name, value in TWO.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "exit", lambda message: pytest.fail(message))
-    with pytest.raises(pytest.fail.Exception, match="launcher: expected none where TF_CONFIG or"):
+    with pytest.raises(pytest.fail.Exception, match="LAUNCHER: expected none, since TF_CONFIG"):
         run_training(lambda: None)
 
 
@@ -173,7 +177,9 @@ def test_other_launchers_start_the_processes(copy, launcher):
         pytest.importorskip("ray", reason="no Ray here (pip install -r extras/ray.txt)")
     elif not shutil.which("srun") or subprocess.run(["srun", "--immediate=5", "true"]).returncode:
         pytest.skip("no Slurm runs here (slurm-wlm, with munged, slurmctld and slurmd)")
-    local, other = copy("local", head_epochs=2), copy("other", head_epochs=2, launcher=launcher)
-    assert "2 processes share each batch out" in finish(start(other))
-    finish(start(local))
+    local, other = copy("local", head_epochs=2), copy("other", head_epochs=2)
+    assert "2 processes share each batch" in finish(
+        start(other, **TWO | {"TRANSFER_LAUNCHER": launcher})
+    )
+    finish(start(local, **TWO))
     assert outputs(other) == outputs(local)

@@ -38,8 +38,8 @@ def test_moving_statistics_stay_bit_identical_and_gamma_and_beta_train(fine_tune
     assert changed <= trainable  # at 32x32, some gradients are zero
 
 
-def test_trap_is_still_there_without_the_trainer():
-    """If this fails, Keras keeps `training=False` at last and `Trainer` can go (keras#20285)."""
+def test_keras_still_overrides_training_without_the_trainer():
+    """If this fails, Keras respects `training=False` and `Trainer` can go (keras#20285)."""
     classifier = make_classifier()
     base = classifier.get_layer("base")
     unfreeze(base, 100)
@@ -52,7 +52,7 @@ def test_trap_is_still_there_without_the_trainer():
     )
 
 
-def test_frozen_base_stays_as_it_was():
+def test_a_frozen_base_does_not_change():
     classifier = make_classifier()
     before = classifier.get_layer("base").get_weights()
     train(classifier, make_split())
@@ -62,7 +62,7 @@ def test_frozen_base_stays_as_it_was():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_training_learns_and_predictions_are_probabilities(classes):
-    split = make_split(pictures=24, classes=classes)
+    split = make_split(image_count=24, classes=classes)
     classifier = make_classifier(classes)
     unfreeze(classifier.get_layer("base"), 140)
     history = train(classifier, split, epochs=4, optimizer=keras.optimizers.Adam(3e-3))
@@ -85,27 +85,27 @@ def test_training_is_bit_identical_and_depends_on_the_seed():
         np.testing.assert_array_equal(first, second)
 
 
-def test_every_epoch_asks_for_its_own_view_of_every_picture():
+def test_every_epoch_reads_its_own_view_of_every_image():
     split, classifier, seen = make_split(), make_classifier(), {}
     features = compute_features(classifier, split, split, AUGMENTATION, "float32")
 
-    def source(places, epoch):
-        seen.setdefault(epoch, set()).update(places.tolist())
-        return features.train(places, epoch)
+    def read(indices, epoch):
+        seen.setdefault(epoch, set()).update(indices.tolist())
+        return features.train(indices, epoch)
 
-    watched = Features(source, features.val, features.live)
+    watched = Features(read, features.val, features.live)
     fit_on(watched, classifier, split, epochs=3, first_epoch=4)
     assert seen == dict.fromkeys((4, 5, 6), set(range(10)))
 
 
-def test_epochs_are_numbered_on():
+def test_epochs_continue_the_numbers_of_the_first_phase():
     history = train(make_classifier(), make_split(), epochs=2, first_epoch=11)
     assert [row[0] for row in history] == [11, 12]
     assert all(len(row) == len(HISTORY_COLUMNS) for row in history)
 
 
 @pytest.mark.parametrize("first_layer", [130, 154])
-def test_training_on_stored_features_is_nearly_that_on_pictures(tmp_path, monkeypatch, first_layer):
+def test_training_on_stored_features_is_nearly_that_on_images(tmp_path, monkeypatch, first_layer):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     split, val, histories, weights = make_split(), make_split(), [], []
     for stored in (False, True):
@@ -119,7 +119,7 @@ def test_training_on_stored_features_is_nearly_that_on_pictures(tmp_path, monkey
             )
         else:
             features = compute_features(classifier, split, val, AUGMENTATION, "float32")
-        sgd = keras.optimizers.SGD(1e-4)  # Adam makes much of gradients that are nearly 0
+        sgd = keras.optimizers.SGD(1e-4)  # Adam amplifies gradients that are nearly 0
         histories.append(fit_on(features, classifier, split, epochs=2, optimizer=sgd))
         weights.append(classifier.get_layer("head").get_weights()[0])
     np.testing.assert_allclose(*histories, atol=5e-3)
@@ -127,7 +127,7 @@ def test_training_on_stored_features_is_nearly_that_on_pictures(tmp_path, monkey
 
 
 def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
-    split, classifier = make_split(pictures=24), make_classifier()
+    split, classifier = make_split(image_count=24), make_classifier()
     base = classifier.get_layer("base")
     unfreeze(base, 140)
     before = base.get_weights()
@@ -152,8 +152,8 @@ def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_training_on_smoothed_mixed_and_weighed_targets_learns(classes):
-    split = make_split(pictures=24, classes=classes)
+def test_training_on_smoothed_mixed_and_weighted_targets_learns(classes):
+    split = make_split(image_count=24, classes=classes)
     augmentation = make_augmentation(random_resized_crop=0.1, color_jitter=0.1, mixup=0.2)
     targets = Targets(split, 0.1, augmentation, balanced=True)
     classifier = make_classifier(classes)
@@ -162,11 +162,11 @@ def test_training_on_smoothed_mixed_and_weighed_targets_learns(classes):
     history = fit_on(features, classifier, split, 6, keras.optimizers.Adam(3e-3), targets=targets)
     accuracy, val_loss = (HISTORY_COLUMNS.index(name) for name in ("accuracy", "val_loss"))
     assert history[-1][val_loss] < history[0][val_loss]
-    assert max(row[accuracy] for row in history) > 1.2 / classes  # of targets that are no labels
+    assert max(row[accuracy] for row in history) > 1.2 / classes  # of targets that are not labels
 
 
 def test_training_stops_early_and_keeps_the_best_epoch():
-    split = make_split(pictures=24)
+    split = make_split(image_count=24)
     classifier = make_classifier()
     # Too high a rate, so that the validation loss soon rises.
     sgd = keras.optimizers.SGD(3.0, momentum=0.9)

@@ -18,7 +18,7 @@ def test_constant_rate_without_warm_up_is_a_number():
     assert learning_rate(0.25, 10, 3, 0, "constant") == 0.25
 
 
-def test_warm_up_rises_in_a_line_and_stays():
+def test_warm_up_rises_linearly_and_stays():
     np.testing.assert_allclose(rates(0.5, 10, 3, 1, "constant"), [*np.arange(10) / 20, *[0.5] * 21])
 
 
@@ -42,7 +42,7 @@ def test_weight_decay_is_decoupled_and_leaves_biases_and_normalization(decay):
     np.testing.assert_allclose(found, [1 - 0.5 * decay, 1, 1, 1], rtol=1e-6)
 
 
-def test_schedule_counts_steps_of_the_last_small_batch_too():
+def test_schedule_counts_the_smaller_last_batch_too():
     params = PARAMS.model_copy(update={"schedule": "cosine", "batch_size": 4})
     schedule = build_optimizer(keras.optimizers.Adam, 0.1, 2, 10, params)._learning_rate
     assert schedule.decay_steps == 2 * 3

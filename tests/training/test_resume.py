@@ -46,9 +46,9 @@ def fine_tune(epochs, state=None, **options):
 def test_a_run_goes_on_from_its_last_epoch_to_the_same_bytes(state, capsys):
     undisturbed = fine_tune(4)
     fine_tune(2, state)
-    assert "an interrupted run" not in capsys.readouterr().out
+    assert "continuing an interrupted run" not in capsys.readouterr().out
     assert fine_tune(4, TrainingState("fine_tune", PARAMS)) == undisturbed
-    assert "an interrupted run left 2 of 4 epochs, which stay" in capsys.readouterr().out
+    assert "continuing an interrupted run: 2 of 4 epochs are done" in capsys.readouterr().out
     assert fine_tune(4, state) == undisturbed  # all epochs done, the outputs not yet written
     state.remove()
     assert list(state.path.parent.iterdir()) == []
@@ -86,6 +86,12 @@ def test_no_state_is_unpickled(state):
     assert state.restore([]) == []
 
 
+def test_pythons_caches_make_no_difference(state):
+    Path("data/__pycache__").mkdir()
+    Path("data/__pycache__/code.cpython-311.pyc").write_text("compiled")
+    assert TrainingState("fine_tune", PARAMS).path == state.path
+
+
 @pytest.mark.parametrize("changed", ["code.py", "data/inner/1.bin", "data/inner/new.bin"])
 def test_changed_code_or_data_has_a_state_of_its_own(state, changed):
     Path(changed).write_text("changed")
@@ -113,7 +119,7 @@ def test_training_goes_on_where_no_state_can_be_kept(state, capsys):
     state.path.parent.parent.parent.mkdir(exist_ok=True)
     state.path.parent.parent.write_text("a file where the user's cache should be")
     assert fine_tune(2, TrainingState("fine_tune", PARAMS)) == fine_tune(2)
-    assert "warning: an interrupted run could not go on from here: " in capsys.readouterr().out
+    assert "warning: an interrupted run could not continue from here: " in capsys.readouterr().out
     state.remove()
 
 

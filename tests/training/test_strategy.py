@@ -1,4 +1,4 @@
-"""Replicas that share out each batch come to what one device comes to."""
+"""Replicas that share each batch get the result of one device."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def on_one_device():
 
 
 def result(out, name):
-    """Return history and weights that several.py left."""
+    """Return the history and the weights that tests.helpers.several wrote."""
     with np.load(f"{out}-{name}.npz") as saved:
         return saved["arr_0"], [saved[f"arr_{i}"] for i in range(1, len(saved.files))]
 
@@ -61,7 +61,7 @@ def test_weights_are_the_same_to_the_bit_in_both_processes(results, name):
 
 
 @pytest.mark.parametrize("index", [0, 2])
-def test_two_replicas_come_to_what_one_device_does(results, index):
+def test_two_replicas_get_the_result_of_one_device(results, index):
     history, weights = result(results[index], "plain")
     expected_history, expected = on_one_device()
     np.testing.assert_allclose(history, expected_history, rtol=5e-6)
@@ -69,7 +69,7 @@ def test_two_replicas_come_to_what_one_device_does(results, index):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
 
 
-def test_dropout_differs_and_all_else_works_with_it(results):
+def test_dropout_differs_between_replicas_and_all_options_work(results):
     (history, weights), (mirrored, _) = (result(results[i], "random") for i in (0, 2))
     assert np.isfinite(history).all() and len(history) >= 2
     assert not np.allclose(history[:, 1:], mirrored[:, 1:], atol=1e-4)
@@ -78,18 +78,18 @@ def test_dropout_differs_and_all_else_works_with_it(results):
 
 
 @pytest.mark.parametrize(("workers", "local"), [(1, 2), (2, 1), (3, 1), (2, 2)])
-def test_every_picture_of_a_batch_counts_once(workers, local):
+def test_every_image_of_a_batch_counts_once(workers, local):
     strategy = SimpleNamespace(num_replicas_in_sync=workers * local)
-    for pictures in range(1, 10):
-        shares = [Replicas(strategy, w, workers).shard(pictures) for w in range(workers)]
-        counts = np.zeros(pictures)
-        for places, weights in shares:
-            assert len(places) == -(-pictures // (workers * local)) * local
-            np.add.at(counts, places, weights)
-        np.testing.assert_allclose(counts, 1 / pictures, rtol=1e-6)
+    for image_count in range(1, 10):
+        shards = [Replicas(strategy, w, workers).shard(image_count) for w in range(workers)]
+        counts = np.zeros(image_count)
+        for indices, weights in shards:
+            assert len(indices) == -(-image_count // (workers * local)) * local
+            np.add.at(counts, indices, weights)
+        np.testing.assert_allclose(counts, 1 / image_count, rtol=1e-6)
 
 
-def ask(strategy):
+def build(strategy):
     return build_replicas(Launch(strategy=strategy))
 
 
@@ -107,11 +107,11 @@ def ask(strategy):
         ("auto", '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}', "TF_CONFIG"),
     ],
 )
-def test_what_is_not_here_is_refused_before_work(monkeypatch, strategy, config, message):
+def test_an_impossible_strategy_is_refused_before_any_work(monkeypatch, strategy, config, message):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match=message):
-        ask(strategy)
+        build(strategy)
 
 
 def test_one_device_has_no_replicas():
-    assert ask("auto") is None and ask("one") is None
+    assert build("auto") is None and build("one") is None

@@ -14,8 +14,8 @@ LEVELS = {"X86_V4": "AVX-512", "X86_V3": "AVX2"}
 
 
 def describe_cpu() -> str:
-    """Return the kind of CPU, such as `x86_64 with AVX2, 2 threads`; equal on equal machines."""
+    """Return the kind of CPU, such as `x86_64 with AVX2`; the same on equal machines."""
     # NumPy leaves out lists that are empty, as this one may be on ARM.
     found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", ())
     level = next((f" with {name}" for key, name in LEVELS.items() if key in found), "")
-    return f"{platform.machine()}{level}, {THREADS} thread{'s' if THREADS > 1 else ''}"
+    return f"{platform.machine()}{level}"

@@ -113,14 +113,15 @@ def set_tf_config() -> None:
     TensorFlow's own resolver is not used: it sorts n10 before n2.
 
     Raises:
-        UserError: Neither TF_CONFIG nor srun's variables are set, or srun orders its tasks differently.
+        UserError: Neither TF_CONFIG nor srun's variables are set, or srun orders its tasks in
+            another way.
     """
     if os.environ.get("TF_CONFIG"):
         return
     if not all(name in os.environ for name in STEP):
         raise UserError(
-            f"{STRATEGY}: multi_worker needs several processes: set {LAUNCHER} and {WORKERS}, start "
-            f"them with srun, or set TF_CONFIG in each, such as {EXAMPLE}"
+            f"{STRATEGY}: multi_worker needs several processes: set {LAUNCHER} and {WORKERS}, "
+            f"start them with srun, or set TF_CONFIG in each, such as {EXAMPLE}"
         )
     job, step, nodes, tasks = (os.environ[name] for name in STEP)
     hosts = subprocess.run(

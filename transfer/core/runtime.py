@@ -33,8 +33,6 @@ with quiet():
         tf.zeros(1)  # starts the runtime, which prints messages
 
 tf.config.experimental.enable_op_determinism()
-keras.utils.set_random_seed(
-    0
-)  # determinism requires one; all that is random takes a seed of its own
+keras.utils.set_random_seed(0)  # determinism requires one; whatever is random has its own seed
 
 __all__ = ["CATCH_ERRORS", "FROZEN_RUNTIME", "keras", "tf"]

@@ -1,1 +1,1 @@
-"""What the trained model predicts, and how good that is."""
+"""What the trained model predicts, and how good its predictions are."""

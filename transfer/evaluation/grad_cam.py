@@ -1,27 +1,32 @@
-"""Where in a picture a classifier sees what it says: Grad-CAM."""
+"""Where in an image a classifier sees a class: Grad-CAM."""
 
 import numpy as np
 
 from transfer.core.runtime import keras, tf
 
+RED = np.array([235, 60, 40])
+MAX_OPACITY = 0.6  # of the red, so that the image shows through
+
 
 def grad_cam(classifier: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return how much each place of a picture speaks for a class (Selvaraju et al., 2017).
+    """Return how strongly each part of an image supports a class (Selvaraju et al., 2017).
 
     Args:
+        classifier: With the layers `preprocessing`, `base` and `head`.
         pixels: uint8 [N, H, W, 3].
-        classes: int [N], the class to explain for each picture.
+        classes: int [N], the class to explain for each image.
 
     Returns:
-        float32 [N, H, W] from 0 to 1, where 1 is the strongest place; all 0 where nothing does.
+        float32 [N, H, W] from 0 to 1, where 1 is the strongest support in the image; all 0 if
+        nothing supports the class.
     """
-    parts = [classifier.get_layer(name) for name in ("preprocessing", "base", "head")]
-    preprocessing, base, head = parts
+    layers = [classifier.get_layer(name) for name in ("preprocessing", "base", "head")]
+    preprocessing, base, head = layers
     features = base(preprocessing(pixels), training=False)
     with tf.GradientTape() as tape:
         tape.watch(features)
         logits = head(features, training=False)
-        if logits.shape[1] == 1:  # the second class's; the first one's is its opposite
+        if logits.shape[1] == 1:  # the logit of the second class; that of the first is its negative
             logits = keras.ops.concatenate([-logits, logits], axis=1)
         scores = tf.gather(logits, classes, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(scores, features), axis=(1, 2), keepdims=True)
@@ -32,7 +37,7 @@ def grad_cam(classifier: keras.Model, pixels: np.ndarray, classes: np.ndarray) -
 
 
 def overlay(pixels: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Lay the maps of `grad_cam` over pictures, red where a class is seen.
+    """Blend the maps of `grad_cam` with dimmed images: red where the class is seen.
 
     Args:
         pixels: uint8 [N, H, W, 3].
@@ -42,6 +47,6 @@ def overlay(pixels: np.ndarray, maps: np.ndarray) -> np.ndarray:
         uint8 [N, H, W, 3].
     """
     grey = pixels.mean(axis=3, keepdims=True)
-    share = 0.6 * maps[..., None]
+    opacity = MAX_OPACITY * maps[..., None]
     dimmed = 0.5 * pixels + 0.5 * grey
-    return np.uint8((1 - share) * dimmed + share * np.array([235, 60, 40]))
+    return np.uint8((1 - opacity) * dimmed + opacity * RED)

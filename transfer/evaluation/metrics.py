@@ -1,4 +1,6 @@
-"""Scores of probabilities against labels."""
+"""Metrics of predicted probabilities against labels."""
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
@@ -15,24 +17,41 @@ from sklearn.metrics import (
 BINS = 10  # of the confidence, for the calibration error
 
 
-def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Score a classifier on the whole.
+class ClassScores(NamedTuple):
+    """Scores of one class; image_count is the number of images with its label."""
 
-    Precision, recall, F1 and average precision are those of the second class where there are two,
-    as is usual for a detector of that class, else their means over the classes.
+    precision: float
+    recall: float
+    f1: float
+    image_count: int
+
+
+class Curve(NamedTuple):
+    """A curve as a table: its name, the names of the columns, and the rows."""
+
+    name: str
+    header: tuple[str, str]
+    rows: list[list[float]]
+
+
+def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Score a classifier over all classes.
+
+    With two classes, precision, recall, F1 and average precision are those of the second class, as
+    is usual for a detector of that class. With more, they are means over the classes.
 
     Args:
-        labels: int [N], all the classes present.
+        labels: int [N]; every class is present.
         probabilities: float [N, C], rows that sum to 1.
 
     Returns:
         accuracy with Wilson's 95 % interval (accuracy_low, accuracy_high), loss (cross-entropy in
-        nats), precision, recall, f1, roc_auc (one against the rest), average_precision, brier
-        (Brier, 1950; half the sum over classes, so from 0 to 1 for any number of them) and
+        nats), precision, recall, f1, roc_auc (one-vs-rest), average_precision, brier (Brier, 1950;
+        half the sum over the classes, so from 0 to 1 for any number of classes) and
         calibration_error.
     """
     classes = np.arange(probabilities.shape[1])
-    # float64 and exact sums: float32 rows sum to 1 ± 1e-7, which log_loss warns of
+    # log_loss warns of rows that don't sum to 1: float32 rows sum to 1 ± 1e-7.
     probabilities = probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = probabilities.argmax(axis=1)
@@ -57,52 +76,75 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     }
 
 
-def wilson_interval(right: int, of: int) -> tuple[float, float]:
-    """Return the ends of Wilson's 95 % interval of a share (Wilson, 1927)."""
-    interval = binomtest(right, of).proportion_ci(method="wilson")
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return both ends of Wilson's 95 % interval of a fraction (Wilson, 1927)."""
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def compare(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Compare two classifiers on the same pictures with McNemar's exact test (McNemar, 1947).
+def mcnemar_test(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[int, int, float]:
+    """Compare two classifiers on the same images with McNemar's exact test (McNemar, 1947).
 
-    Far sharper than two intervals side by side: what both have right or wrong tells nothing.
+    It is far more sensitive than a comparison of two intervals, since images that both classifiers
+    get right, or both get wrong, say nothing about their difference.
 
     Args:
-        first: Probabilities, float [N, C]; and so is `second`.
+        labels: int [N].
+        first: Probabilities of one classifier, float [N, C].
+        second: Probabilities of the other classifier, float [N, C].
 
     Returns:
-        How many pictures only the first has right, how many only the second, and the chance that
-        equally good ones would differ as much.
+        The number of images that only the first gets right, the number that only the second gets
+        right, and the p-value: the probability that equally good classifiers differ as much.
     """
-    right, right_too = (p.argmax(axis=1) == labels for p in (first, second))
-    only_first, only_second = int((right & ~right_too).sum()), int((right_too & ~right).sum())
-    decided = only_first + only_second
-    p_value = float(binomtest(only_first, decided).pvalue) if decided else 1.0
+    first_right, second_right = (p.argmax(axis=1) == labels for p in (first, second))
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    discordant = only_first + only_second
+    p_value = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return only_first, only_second, p_value
 
 
-def scores_by_class(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple]:
-    """Return precision, recall, F1 and number of pictures for each class."""
-    table = precision_recall_fscore_support(
+def scores_by_class(labels: np.ndarray, probabilities: np.ndarray) -> list[ClassScores]:
+    """Score each class.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+
+    Returns:
+        C rows; precision, recall and F1 are rounded to 5 decimals.
+    """
+    columns = precision_recall_fscore_support(
         labels,
         probabilities.argmax(axis=1),
         labels=np.arange(probabilities.shape[1]),
         zero_division=0,
     )
     return [
-        (*(round(float(v), 5) for v in row[:3]), int(row[3])) for row in zip(*table, strict=True)
+        ClassScores(*(round(float(score), 5) for score in row), int(image_count))
+        for *row, image_count in zip(*columns, strict=True)
     ]
 
 
-def curves(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[str, tuple, list]]:
-    """Return name, header and rows of each curve that `dvc plots` draws."""
-    truth, scored = one_against_rest(labels, probabilities)
-    false_positive, true_positive, _ = roc_curve(truth, scored)
-    precision, recall, _ = precision_recall_curve(truth, scored, drop_intermediate=True)
+def curves(labels: np.ndarray, probabilities: np.ndarray) -> list[Curve]:
+    """Compute the curves that `dvc plots` draws.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+
+    Returns:
+        roc, precision_recall and reliability, rounded to 5 decimals.
+    """
+    truth, score = one_vs_rest(labels, probabilities)
+    false_positive, true_positive, _ = roc_curve(truth, score)
+    precision, recall, _ = precision_recall_curve(truth, score, drop_intermediate=True)
     bins = reliability_bins(labels, probabilities)
     return [
-        (name, header, np.round(np.column_stack(columns), 5).tolist())
+        Curve(name, header, np.round(np.column_stack(columns), 5).tolist())
         for name, header, columns in (
             ("roc", ("false_positive_rate", "true_positive_rate"), (false_positive, true_positive)),
             ("precision_recall", ("recall", "precision"), (recall, precision)),
@@ -111,13 +153,17 @@ def curves(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[str, tup
     ]
 
 
-def one_against_rest(
-    labels: np.ndarray, probabilities: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return truth and score of binary decisions, both [M], for ROC and precision-recall curves.
+def one_vs_rest(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reduce a classification to binary decisions, for ROC and precision-recall curves.
 
-    Two classes: is it the second one? M = N. More: is it this one? for each class, pooled (the
-    micro-average); M = N * C.
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+
+    Returns:
+        Truth (1 or 0) and score of M decisions. With two classes, the decision is whether an image
+        is of the second class: M = N. With more, there is one decision per image and class, all
+        pooled (the micro-average): M = N * C.
     """
     if probabilities.shape[1] == 2:
         return labels, probabilities[:, 1]
@@ -129,23 +175,34 @@ def reliability_bins(
 ) -> dict[str, np.ndarray]:
     """Group predictions by their confidence, in bins of equal width.
 
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+        bins: Number of bins between 0 and 1.
+
     Returns:
-        confidence (mean), accuracy and count, each [B], of the bins that are not empty.
+        confidence (mean), accuracy and count of the bins that are not empty, each [B].
     """
-    confidence = probabilities.max(axis=1).astype(np.float64).clip(max=1)  # float32 may round above
+    confidence = probabilities.max(axis=1).astype(np.float64).clip(max=1)  # float32 may exceed 1
     correct = probabilities.argmax(axis=1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)  # the last one holds 1.0
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)  # the last bin includes 1.0
     count = np.bincount(bin_of, minlength=bins)
-    full = count > 0
+    filled = count > 0
     return {
-        "confidence": np.bincount(bin_of, confidence, bins)[full] / count[full],
-        "accuracy": np.bincount(bin_of, correct, bins)[full] / count[full],
-        "count": count[full],
+        "confidence": np.bincount(bin_of, confidence, bins)[filled] / count[filled],
+        "accuracy": np.bincount(bin_of, correct, bins)[filled] / count[filled],
+        "count": count[filled],
     }
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error (Guo et al., 2017), from 0 (calibrated) to 1."""
+    """Return the expected calibration error (Guo et al., 2017), from 0 (calibrated) to 1.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+        bins: Number of bins between 0 and 1.
+    """
     binned = reliability_bins(labels, probabilities, bins)
     gaps = np.abs(binned["accuracy"] - binned["confidence"])
     return float(np.average(gaps, weights=binned["count"]))

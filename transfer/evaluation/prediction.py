@@ -1,4 +1,4 @@
-"""What a classifier says of pictures."""
+"""Predict the probabilities of the classes."""
 
 import numpy as np
 
@@ -10,13 +10,17 @@ BATCH_SIZE = 32  # more gains nothing on a CPU
 
 
 def predict(classifier: keras.Model, split: Split) -> np.ndarray:
-    """Return the probability of each class for each picture, float32 [N, classes]."""
-    batches = Batches(plain_pixels(split), lambda places, view: (), len(split.rows), BATCH_SIZE)
+    """Return the probability of each class for each image of a split, float32 [N, classes]."""
+    batches = Batches(plain_pixels(split), lambda indices, view: (), len(split.rows), BATCH_SIZE)
     return to_probabilities(classifier.predict(batches, verbose=0))
 
 
 def to_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the probability of each class, float32 [N, classes], of logits [N, 1 or classes]."""
+    """Convert logits to probabilities, float32 [N, classes].
+
+    Args:
+        logits: float [N, 1], the logit of the second of two classes; or float [N, classes].
+    """
     if logits.shape[1] == 1:
         second = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
         return np.hstack([1 - second, second])

@@ -1,56 +1,113 @@
-"""Grids of a split's pictures, and which of them are worth a look."""
+"""Draw grids of a split's images, and choose which images are worth a look."""
+
+import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from transfer.data.dataset import Split
-from transfer.reporting import figures
+from transfer.reporting.style import COLORS, GLYPH_WIDTH, REFERENCE, STYLE, styled
 from transfer.training.augmentation import Augmentation, augmented_pixels
 
-SHOWN = 9
+GRID_IMAGES = 9
+# A pixel of 256 colours takes half a byte in a PNG of photos, one byte in noise: at most 292 kB.
+GRID_PIXELS = GRID_IMAGES * 180**2
 
 
-def spread(pictures: int) -> np.ndarray:
-    """Choose up to SHOWN indices, the same every time and from all over the split."""
-    return np.random.default_rng(0).permutation(pictures)[:SHOWN]
+def random_indices(image_count: int) -> np.ndarray:
+    """Choose up to GRID_IMAGES indices at random, the same every time."""
+    return np.random.default_rng(0).permutation(image_count)[:GRID_IMAGES]
 
 
 def worst_mistakes(split: Split, probabilities: np.ndarray) -> np.ndarray:
-    """Return the indices of up to SHOWN wrong predictions, the surest first."""
+    """Return the indices of up to GRID_IMAGES wrong predictions, the most confident first."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != split.labels)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHOWN]
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:GRID_IMAGES]
 
 
-def least_sure(probabilities: np.ndarray) -> np.ndarray:
-    """Return the indices of up to SHOWN predictions, the least sure first."""
-    return np.argsort(probabilities.max(axis=1), kind="stable")[:SHOWN]
+def least_confident(probabilities: np.ndarray) -> np.ndarray:
+    """Return the indices of up to GRID_IMAGES predictions, the least confident first."""
+    return np.argsort(probabilities.max(axis=1), kind="stable")[:GRID_IMAGES]
 
 
 def sample_grid(split: Split) -> Figure:
-    """Draw pictures as the training sees them, with their labels."""
-    chosen = spread(len(split.rows))
-    names = [split.class_names[label] for label in split.labels[chosen]]
-    return figures.image_grid(split.images[split.rows[chosen]], names, title="Training pictures")
+    """Draw training images as they are stored, with their labels."""
+    indices = random_indices(len(split.rows))
+    names = [split.class_names[label] for label in split.labels[indices]]
+    return image_grid(split.images[split.rows[indices]], names, title="Training images")
 
 
 def augmentation_grid(split: Split, augmentation: Augmentation) -> Figure:
-    """Draw one picture as the first epochs of the training see it."""
-    place = spread(len(split.rows))[:1]
+    """Draw one image as the augmentation of the first epochs shows it."""
+    index = random_indices(len(split.rows))[:1]
     read = augmented_pixels(split, augmentation)
-    pixels = np.concatenate([read(place, epoch)[0] for epoch in range(1, SHOWN + 1)])
-    return figures.image_grid(pixels, [""] * SHOWN, title="One picture, augmented")
+    pixels = np.concatenate([read(index, epoch)[0] for epoch in range(1, GRID_IMAGES + 1)])
+    return image_grid(pixels, [""] * GRID_IMAGES, title="One image, augmented")
 
 
 def prediction_grid(
-    split: Split, probabilities: np.ndarray, chosen: np.ndarray, title: str
+    split: Split, probabilities: np.ndarray, indices: np.ndarray, title: str
 ) -> Figure:
-    """Draw pictures with prediction, probability and, where it differs, the label."""
-    predictions = probabilities[chosen].argmax(axis=1)
+    """Draw images with prediction and probability, and with the label if it differs.
+
+    Args:
+        split: Holds the images.
+        probabilities: float [N, C], of all images of the split.
+        indices: int [M], the images to draw.
+        title: Of the figure.
+    """
+    predictions = probabilities[indices].argmax(axis=1)
     titles, colors = [], []
-    for row, predicted, label in zip(chosen, predictions, split.labels[chosen], strict=True):
-        name, true_name = split.class_names[predicted], split.class_names[label]
-        right = predicted == label
-        labelled = "" if right else f"\nlabelled {true_name}"
-        titles.append(f"{name} {probabilities[row, predicted]:.2f}{labelled}")
-        colors.append(figures.COLORS["right" if right else "wrong"])
-    return figures.image_grid(split.images[split.rows[chosen]], titles, colors, title=title)
+    for index, prediction, label in zip(indices, predictions, split.labels[indices], strict=True):
+        is_right = prediction == label
+        labelled = "" if is_right else f"\nlabelled {split.class_names[label]}"
+        probability = probabilities[index, prediction]
+        titles.append(f"{split.class_names[prediction]} {probability:.2f}{labelled}")
+        colors.append(COLORS["right" if is_right else "wrong"])
+    return image_grid(split.images[split.rows[indices]], titles, colors, title=title)
+
+
+@styled
+def image_grid(
+    images: np.ndarray,
+    titles: list[str],
+    colors: list[str] | None = None,
+    columns: int = 3,
+    title: str | None = None,
+) -> Figure:
+    """Plot images in rows; without images, plot the word "none".
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        titles: N strings; lines that are too long are wrapped.
+        colors: N colours of the titles and of the frames; None: dark titles, no frames.
+        columns: Images in a row.
+        title: Of the figure.
+    """
+    rows = max(-(-len(images) // columns), 1)
+    ratio = images[0].shape[0] / images[0].shape[1] if len(images) else 0.3
+    width = np.sqrt(GRID_PIXELS / (rows * columns * ratio)).clip(90, 260) / STYLE["figure.dpi"]
+    wrap = textwrap.TextWrapper(int(width * 72 / (GLYPH_WIDTH * 9))).fill
+    titles = ["\n".join(map(wrap, text.split("\n"))) for text in titles]
+    lines = max((text.count("\n") + 1 for text in titles), default=0)
+    height = width * ratio + lines * 0.16 + 0.12
+    figure = Figure(figsize=(columns * (width + 0.12), rows * height + (0.4 if title else 0)))
+    if title:
+        figure.suptitle(title, size=12)
+    if not len(images):
+        figure.text(0.5, 0.35, "none", ha="center", va="center", color=REFERENCE["color"])
+        return figure
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    frame = 2 if colors else 0
+    colors = colors or ["#333333"] * len(images)
+    cells = zip(grid[: len(images)], images, titles, colors, strict=True)
+    for axes, image, text, color in cells:
+        axes.set_axis_on()
+        axes.grid(False)
+        axes.set(xticks=[], yticks=[])
+        axes.imshow(image)
+        axes.set_title(text, size=9, color=color, pad=4)
+        axes.spines[:].set(visible=True, color=color, linewidth=frame)
+    return figure

@@ -1,4 +1,4 @@
-"""The report, one HTML file that needs nothing else, and the model's card in Markdown."""
+"""Write the report, one HTML file that needs no other file, and the model card in Markdown."""
 
 import base64
 import hashlib
@@ -32,8 +32,8 @@ from transfer.evaluation.grad_cam import grad_cam, overlay
 from transfer.evaluation.metrics import wilson_interval
 
 TEMPLATES = Path(__file__).parent / "templates"
-LISTED = 10  # of what may be many
-PHOTO_SIDE = 224  # pixels, at most
+LISTED = 10  # rows of a table that could have very many
+MAX_SIDE = 224  # of an image in the report, in pixels
 LIBRARIES = {
     "TensorFlow": tf,
     "Keras": keras,
@@ -42,31 +42,37 @@ LIBRARIES = {
     "scikit-learn": sklearn,
     "Matplotlib": matplotlib,
 }
-# What Markdown gives a meaning to; to an underscore inside a word it gives none.
+# Characters that mean something in Markdown; an underscore inside a word does not.
 MARKUP = re.compile(r"[\\`*<>\[\]|&#~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
-def gather(params: dict) -> dict:
-    """Read from the files of the stages before what report and card say."""
-    pictures, sizes, content_sha256 = read_manifest()
+def collect_facts(params: dict) -> dict:
+    """Read what the report and the model card say from the files of the earlier stages.
+
+    Args:
+        params: All parameters by name.
+    """
+    counts, sizes, content_sha256 = read_manifest()
     rejected = [Rejected(**row) for row in read_csv(SPLIT / REJECTED)]
     near = read_csv(SPLIT / NEAR_DUPLICATES)
     pairs = Counter((row["label"], row["prediction"]) for row in iter_csv(PREDICTIONS))
     confused = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
-    training, tuning = (read_json(METRICS / f"{name}.json") for name in ("train_head", "fine_tune"))
+    head, fine_tuning = (
+        read_json(METRICS / f"{name}.json") for name in ("train_head", "fine_tune")
+    )
     return {
         "params": params,
         "splits": {
-            name: sum(n for (_, split), n in pictures.items() if split == name) for name in SPLITS
+            name: sum(n for (_, split), n in counts.items() if split == name) for name in SPLITS
         },
-        "classes": class_table(pictures, read_csv(METRICS / "classes.csv")),
+        "classes": class_table(counts, read_csv(METRICS / "classes.csv")),
         "sizes": sizes,
         "rejected": rejected,
         "rejected_kinds": summary(rejected),
         "near": near,
         "scores": {row["score"]: row for row in read_csv(METRICS / "scores.csv")},
         "mcnemar_p": read_json(METRICS / "evaluate.json")["mcnemar_p"],
-        "phases": {"head": training, "fine-tuned": tuning},
+        "phases": {"head": head, "fine-tuned": fine_tuning},
         "tested": pairs.total(),
         "mistakes": confused.total(),
         "confused": confused.most_common(LISTED),
@@ -80,85 +86,104 @@ def gather(params: dict) -> dict:
 
 
 def read_manifest() -> tuple[Counter, np.ndarray, str]:
-    """Read the manifest once, row by row, for there may be millions.
+    """Read the manifest once, row by row, since it may have millions of rows.
 
     Returns:
-        How many pictures of each label and split there are; their widths and heights, int [N, 2],
-        those of the smallest picture first; and what `data_sha256` means, over the pictures used:
-        the same if none was left out.
+        The number of images by label and split; their widths and heights, int [N, 2], the smallest
+        image first; and the content hash of the images used, which is that of `data_sha256` if no
+        image was left out.
     """
-    pictures, sizes, content = Counter(), array("i"), hashlib.sha256()
-    for row in iter_csv(SPLIT / MANIFEST):  # sorted by their paths, as `data_sha256` has them
-        pictures[row["label"], row["split"]] += 1
+    counts, sizes, content = Counter(), array("i"), hashlib.sha256()
+    for row in iter_csv(SPLIT / MANIFEST):  # sorted by path, as `data_sha256` needs it
+        counts[row["label"], row["split"]] += 1
         sizes.extend((int(row["width"]), int(row["height"])))
         content.update(f"{row['sha256']}  ./{row['path']}\n".encode())
     sizes = np.array(sizes).reshape(-1, 2)
     order = np.argsort(sizes.prod(axis=1), kind="stable")
-    return pictures, sizes[order], content.hexdigest()
+    return counts, sizes[order], content.hexdigest()
 
 
-def class_table(pictures: Counter, scores: list[dict]) -> list[dict]:
-    """Return for each class its pictures by split and its scores, recall with an interval."""
+def class_table(counts: Counter, scores: list[dict]) -> list[dict]:
+    """Return a row for each class: its images by split, and its scores, with a recall interval.
+
+    Args:
+        counts: Number of images by label and split.
+        scores: Rows of metrics/classes.csv.
+    """
     of_head = {row["class"]: row for row in scores if row["model"] == "head"}
     rows = []
     for row in scores:
         if row["model"] == "fine-tuned":
-            name, tested = row["class"], int(row["pictures"])
+            name, tested = row["class"], int(row["images"])
             low, high = wilson_interval(round(float(row["recall"]) * tested), tested)
             more = {"low": low, "high": high, "head_recall": of_head[name]["recall"]}
-            rows.append(row | more | {split: pictures[name, split] for split in SPLITS})
+            rows.append(row | more | {split: counts[name, split] for split in SPLITS})
     return rows
 
 
-def samples(split: Split, chosen: np.ndarray) -> list[dict]:
-    """Return pictures of a split, with their labels."""
+def sample_images(split: Split, indices: np.ndarray) -> list[dict]:
+    """Return images of a split with their labels.
+
+    Args:
+        split: Holds the images.
+        indices: int [M], which of its images.
+    """
+    pixels, labels = split.images[split.rows[indices]], split.labels[indices]
     return [
-        {"photo": photo(pixels), "label": split.class_names[label]}
-        for pixels, label in zip(
-            split.images[split.rows[chosen]], split.labels[chosen], strict=True
+        {"image": webp_uri(image), "label": split.class_names[label]}
+        for image, label in zip(pixels, labels, strict=True)
+    ]
+
+
+def explain_predictions(
+    classifier: keras.Model, split: Split, probabilities: np.ndarray, indices: np.ndarray
+) -> list[dict]:
+    """Return images of a split with Grad-CAM overlays of what was predicted.
+
+    Args:
+        classifier: The model that predicted.
+        split: Holds the images.
+        probabilities: float [N, C], of all images of the split.
+        indices: int [M], the images to explain.
+    """
+    pixels, predictions = split.images[split.rows[indices]], probabilities[indices].argmax(axis=1)
+    overlays = overlay(pixels, grad_cam(classifier, pixels, predictions))
+    return [
+        {
+            "image": webp_uri(image),
+            "overlay": webp_uri(overlaid),
+            "path": split.paths[index],
+            "label": split.class_names[split.labels[index]],
+            "prediction": split.class_names[prediction],
+            "probability": probabilities[index].max(),
+        }
+        for index, image, overlaid, prediction in zip(
+            indices, pixels, overlays, predictions, strict=True
         )
     ]
 
 
-def explained(
-    classifier: keras.Model, split: Split, probabilities: np.ndarray, chosen: np.ndarray
-) -> list[dict]:
-    """Return pictures of a split beside where the classifier sees what it says of them.
-
-    Args:
-        probabilities: float [N, C], of all the split's pictures.
-        chosen: int [M], indices of some.
-    """
-    pixels, predictions = split.images[split.rows[chosen]], probabilities[chosen].argmax(axis=1)
-    seen = overlay(pixels, grad_cam(classifier, pixels, predictions))
-    return [
-        {
-            "photo": photo(pixels[place]),
-            "seen": photo(seen[place]),
-            "path": split.paths[index],
-            "label": split.class_names[split.labels[index]],
-            "prediction": split.class_names[predictions[place]],
-            "probability": probabilities[index].max(),
-        }
-        for place, index in enumerate(chosen)
-    ]
-
-
-def photo(pixels: np.ndarray) -> str:
-    """Return a picture, uint8 [H, W, 3], as a data: URI."""
+def webp_uri(pixels: np.ndarray) -> str:
+    """Return an image, uint8 [H, W, 3], as a data: URI."""
     image = Image.fromarray(pixels)
-    image.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
     file = io.BytesIO()
     image.save(file, format="WEBP", quality=80)
     return data_uri("image/webp", file.getvalue())
 
 
-def data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def data_uri(media_type: str, content: bytes) -> str:
+    """Return bytes as a data: URI."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def write_report(path: Path, facts: dict) -> None:
-    """Write the report with the facts and the figures that lie beside it."""
+    """Write the report, with the figures in the same folder embedded.
+
+    Args:
+        path: The file to write.
+        facts: What `collect_facts` returned, with samples and explained predictions.
+    """
     drawn = {
         figure.stem: data_uri("image/png", figure.read_bytes())
         for figure in path.parent.glob("*.png")
@@ -167,19 +192,31 @@ def write_report(path: Path, facts: dict) -> None:
 
 
 def write_card(path: Path, facts: dict) -> None:
-    """Write the model's card."""
+    """Write the model card.
+
+    Args:
+        path: The file to write.
+        facts: What `collect_facts` returned.
+    """
     write(path, "model_card.md", facts, finalize=escape_markdown)
 
 
 def escape_markdown(value: object) -> object:
-    """Return text so that Markdown shows it as it is, in a table, too; what is no text as it is."""
+    """Escape text so that Markdown, also a table, shows it as it is; return other values as is."""
     if not isinstance(value, str):
         return value
     return MARKUP.sub(r"\\\g<0>", re.sub(r"[\r\n\t ]+", " ", value))
 
 
-def write(path: Path, template: str, facts: dict, **options) -> None:
-    """Write a template with the facts filled in."""
+def write(path: Path, template: str, facts: dict, **options: object) -> None:
+    """Render a template into a file.
+
+    Args:
+        path: The file to write.
+        template: Name of the template.
+        facts: Values of its variables.
+        options: Of the Jinja environment.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -188,16 +225,16 @@ def write(path: Path, template: str, facts: dict, **options) -> None:
         keep_trailing_newline=True,
         **options,
     )
-    filters = (percent, plain)
+    filters = (percent, yaml_value)
     environment.filters |= {function.__name__: function for function in filters}
     path.write_text(environment.get_template(template).render(facts), encoding="utf-8")
 
 
-def percent(share: float | str) -> str:
-    """Return a share as people write it, with a space that does not break."""
-    return f"{100 * float(share):.1f}\u00a0%"
+def percent(fraction: float | str) -> str:
+    """Format a fraction as a percentage, with a space that does not break."""
+    return f"{100 * float(fraction):.1f}\u00a0%"
 
 
-def plain(value: object) -> str:
-    """Return the value of a parameter as params.yaml has it."""
+def yaml_value(value: object) -> str:
+    """Format the value of a parameter as in params.yaml."""
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

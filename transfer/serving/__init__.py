@@ -1,1 +1,1 @@
-"""The trained model at work outside the pipeline."""
+"""The finished model outside the pipeline: predictions, similar images, exports."""

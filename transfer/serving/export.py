@@ -1,6 +1,6 @@
-"""A classifier as files that need neither Keras nor this project: SavedModel, LiteRT and ONNX.
+"""Export a classifier to files that need neither Keras nor this project: SavedModel, LiteRT, ONNX.
 
-All take what the Keras model takes, `pixels`, uint8 [N, H, W, 3] for any N, and give
+All of them take `pixels`, uint8 [N, H, W, 3] for any N, as the Keras model does, and return
 `probabilities`, float32 [N, classes].
 """
 
@@ -20,10 +20,10 @@ Predict = Callable[[np.ndarray], np.ndarray]  # from pixels to probabilities
 
 
 def freeze(classifier: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """Return a function of pixels that holds the classifier's weights as constants.
+    """Return a function from pixels to probabilities that holds the weights as constants.
 
-    It is folded, for the converters know no grouped convolutions; with variables that are not a
-    Keras model's LiteRT's loses them all.
+    Constants, because LiteRT's converter loses all variables that don't belong to a Keras model.
+    Folded, because the converters don't know grouped convolutions.
     """
     preprocessing, base, head = (classifier.get_layer(n) for n in ("preprocessing", "base", "head"))
     inputs = keras.Input(classifier.input_shape[1:], dtype="uint8")
@@ -45,19 +45,27 @@ def freeze(classifier: keras.Model) -> tf.types.experimental.PolymorphicFunction
 
 
 def write_saved_model(infer: Callable, path: Path) -> None:
-    """Write a folder that `tf.saved_model.load` and TensorFlow Serving read."""
+    """Write a folder that `tf.saved_model.load` and TensorFlow Serving can read.
+
+    Args:
+        infer: What `freeze` returned.
+        path: The folder to make.
+    """
     module = tf.Module()
     module.infer = infer
     tf.saved_model.save(module, path, signatures=infer)
-    (path / "fingerprint.pb").unlink()  # optional, and random: without it equal models are equal
+    (path / "fingerprint.pb").unlink()  # optional and random: equal models would differ by it
 
 
 def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None = None) -> None:
     """Convert a SavedModel to a .tflite file.
 
     Args:
-        calibration: Images, uint8 [M, H, W, 3], that show the range of each tensor; with these,
-            all between the pixels and the probabilities is int8, the kernels channel by channel.
+        saved_model: The folder that `write_saved_model` made.
+        path: The file to write.
+        calibration: Images, uint8 [M, H, W, 3], from which the converter measures the range of each
+            tensor. With them, everything between pixels and probabilities is int8, the kernels
+            with a scale per channel; without them, float32.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
     if calibration is not None:
@@ -67,12 +75,17 @@ def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None =
 
 
 def write_onnx(infer: Callable, path: Path) -> None:
-    """Convert what `freeze` returned to an .onnx file."""
+    """Convert a classifier to an .onnx file.
+
+    Args:
+        infer: What `freeze` returned.
+        path: The file to write.
+    """
     path.write_bytes(to_onnx(infer, infer.input_signature))
 
 
 def open_keras(classifier: keras.Model) -> Predict:
-    """Return what Keras itself says, which the others are compared with."""
+    """Return the prediction function of Keras itself, with which the exports are compared."""
     return lambda pixels: to_probabilities(classifier.predict_on_batch(pixels))
 
 

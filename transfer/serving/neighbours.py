@@ -1,4 +1,4 @@
-"""The pictures of a split that a classifier's base sees as most like another one."""
+"""Find the images of a split that are most similar to an image, by the features of the base."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,59 +8,64 @@ import numpy as np
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.data.dataset import Split
 
-BATCH = 32  # pictures; each core has one
+BATCH_SIZE = 32  # each core has one batch
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """Images to compare with.
+class NeighbourIndex:
+    """Images to search.
 
-    places: int [N], which of the split's pictures.
-    directions: float32 [N, D], their features, each of length 1.
+    split: The split that they are from.
+    indices: int [N], indices of the images in the split.
+    features: float32 [N, D], each normalized to length 1.
     """
 
     split: Split
-    places: np.ndarray
-    directions: np.ndarray
+    indices: np.ndarray
+    features: np.ndarray
 
-    def nearest(self, features: np.ndarray, most: int) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Return the pictures most like one, nearest first.
+    def nearest(
+        self, features: np.ndarray, max_count: int
+    ) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Return the most similar images, nearest first.
 
         Args:
-            features: float32 [D], those of the one.
-            most: How many, if there are so many.
+            features: Of the image to compare with, float32 [D].
+            max_count: The number of images, if the index has as many.
 
         Returns:
-            uint8 pixels [K, H, W, 3], K labels and the cosines of the features, float32 [K].
+            uint8 pixels [K, H, W, 3], K labels, and the cosine similarities, float32 [K].
         """
-        cosines = self.directions @ directions(features)
-        order = np.argsort(-cosines, kind="stable")[:most]
-        places = self.places[order]
-        labels = [self.split.class_names[label] for label in self.split.labels[places]]
-        return self.split.images[self.split.rows[places]], labels, cosines[order]
+        cosines = self.features @ normalize(features)
+        order = np.argsort(-cosines, kind="stable")[:max_count]
+        indices = self.indices[order]
+        labels = [self.split.class_names[label] for label in self.split.labels[indices]]
+        return self.split.images[self.split.rows[indices]], labels, cosines[order]
 
 
-def compute_neighbours(
-    extract: Callable[[np.ndarray], np.ndarray], split: Split, most: int
-) -> Neighbours:
-    """Compute the features of at most `most` pictures of a split that has some, spread evenly.
+def build_index(
+    extract: Callable[[np.ndarray], np.ndarray], split: Split, max_count: int
+) -> NeighbourIndex:
+    """Compute the features of some images of a split, evenly spaced.
 
     Args:
         extract: From uint8 pixels [N, H, W, 3] to features, float32 [N, D].
+        split: Holds at least one image.
+        max_count: The number of images, if the split has as many.
     """
-    places = spread_evenly(len(split.rows), most)
-    batches = np.split(split.rows[places], range(BATCH, len(places), BATCH))
+    indices = evenly_spaced(len(split.rows), max_count)
+    batches = np.split(split.rows[indices], range(BATCH_SIZE, len(indices), BATCH_SIZE))
     features = map_in_threads(lambda rows: extract(split.images[rows]), batches, 2 * CORES)
-    return Neighbours(split, places, directions(np.concatenate(list(features))))
+    return NeighbourIndex(split, indices, normalize(np.concatenate(list(features))))
 
 
-def spread_evenly(total: int, most: int) -> np.ndarray:
-    """Choose at most `most` of `total` places, spread evenly, int [min(total, most)]."""
-    count = min(total, most)
+def evenly_spaced(total: int, max_count: int) -> np.ndarray:
+    """Return at most `max_count` of `total` indices, evenly spaced, int [min(total, max_count)]."""
+    count = min(total, max_count)
     return np.arange(count) * total // max(count, 1)
 
 
-def directions(features: np.ndarray) -> np.ndarray:
-    """Scale features, float32 [..., D], to length 1; all zeros stay as they are."""
+def normalize(features: np.ndarray) -> np.ndarray:
+    """Scale features, float32 [..., D], to length 1; zero vectors stay as they are."""
     lengths = np.linalg.norm(features, axis=-1, keepdims=True)
     return features / np.where(lengths, lengths, 1)

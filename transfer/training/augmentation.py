@@ -5,8 +5,8 @@ batches, threads and earlier epochs have no part in it.
 
 An augmentation is a list of operations. Each draws its values for all images of an epoch from a
 random stream of its own, so that switching one on or off leaves the others as they were. A new one
-takes a class here (a `Geometric` or a `Photometric` one, with an unused stream), its place in
-`build_augmentation`, and its parameter in params.yaml, transfer/core/params.py and dvc.yaml.
+needs a class here (a `Geometric` or a `Photometric` one, with an unused stream), an entry in
+`build_augmentation`, and a parameter in params.yaml, transfer/core/params.py and dvc.yaml.
 """
 
 from abc import ABC, abstractmethod

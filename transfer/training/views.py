@@ -90,6 +90,7 @@ def _folder(
 ) -> Path:
     """Return the folder of the features, named by a hash of all that they depend on."""
     base = classifier.get_layer("base")
+    names = [layer.name for layer in base.layers[1:]]  # Keras numbers the inputs of all models
     weights = hashlib.sha256(b"".join(weight.tobytes() for weight in base.get_weights()))
     colours = keras.ops.convert_to_numpy(classifier.get_layer("preprocessing")(PROBE))
     parts = {
@@ -98,7 +99,7 @@ def _folder(
         "augmentation": astuple(augmentation),
         "views": views,
         "preprocessing": colours.tolist(),
-        "base": [weights.hexdigest(), [layer.name for layer in base.layers], base.input_shape],
+        "base": [weights.hexdigest(), names, base.input_shape],
         "first_layer": later[:1],
         "code": [sha256(file) for part in CODE for file in files_of(ROOMS / part)],
         "libraries": library_versions(),

@@ -1,0 +1,59 @@
+"""The look of all figures, and how they are saved."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context
+from PIL import Image
+
+from transfer.core.files import replacing
+
+# The palette of Okabe and Ito, whose colours remain distinct in the common colour blindnesses.
+COLORS = {
+    "training": "#0072B2",
+    "validation": "#E69F00",
+    "head": "#56B4E9",
+    "fine-tuned": "#D55E00",
+    "right": "#00735A",
+    "wrong": "#D55E00",
+}
+STYLE = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "axes.titlesize": 11,
+    "axes.titlepad": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#777777",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "legend.frameon": False,
+    # Class names and paths are text, even with a dollar sign in them.
+    "text.parse_math": False,
+}
+REFERENCE = {"color": "#777777", "ls": "--", "lw": 1, "zorder": 1}
+# Draws the whole marker of a point on the limit of an axis. The layout ignores such a line: an
+# unclipped line without a finite point would upset it.
+UNCLIPPED = {"clip_on": False, "in_layout": False}
+GLYPH_WIDTH = 0.62  # mean width of a character, as a fraction of the font size
+
+styled = context(["default", STYLE])  # a decorator of functions that draw
+
+
+@styled
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as a PNG of 256 colours, whole or not at all, the same bytes each time."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # A second layout, starting from the first, would move everything by a fraction of a pixel.
+    figure.set_layout_engine("none")
+    # k-means, until fewer than 10,000 pixels change their colour, avoids bands in photos.
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image = image.quantize(256, kmeans=10_000)
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
