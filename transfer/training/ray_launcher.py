@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 from io import BytesIO
+from types import ModuleType
 
 from transfer.core import errors
 from transfer.core.errors import UserError
@@ -26,17 +27,7 @@ def launch_with_ray(command: list[str], workers: int) -> None:
     Raises:
         UserError: Ray is not installed or can't be reached, has too little room, or lost an actor.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UserError(
-            f"{LAUNCHER}: Ray is not installed; pip install -r extras/ray.txt, or set it to local"
-        ) from None
-    check_ray_address()
-    try:
-        ray.init(logging_level="ERROR", log_to_driver=True)
-    except ConnectionError as error:
-        raise UserError(f"{LAUNCHER}: Ray can't be reached: {errors.one_line(error)}") from None
+    ray = _connect()
     try:
         kinds = [kind for kind in ("CPU", "GPU") if ray.cluster_resources().get(kind)]
         room = int(min(ray.cluster_resources()[kind] for kind in kinds))
@@ -51,14 +42,7 @@ def launch_with_ray(command: list[str], workers: int) -> None:
             worker.run.remote(command, os.getcwd(), environment_of(addresses, index), index > 0)
             for index, worker in enumerate(actors)
         ]
-        waiting, codes, outputs = runs, [None] * workers, [None] * workers
-        while waiting and not any(codes):
-            (done, *_), waiting = ray.wait(waiting)
-            index = runs.index(done)
-            codes[index], output = ray.get(done)
-            outputs[index] = BytesIO(output or b"")
-        if any(codes):
-            exit_with(codes, outputs)
+        _wait(ray, runs)
     except ray.exceptions.RayError as error:
         raise UserError(
             f"Ray lost a process: {errors.one_line(error)}; run the same command again to continue "
@@ -66,6 +50,38 @@ def launch_with_ray(command: list[str], workers: int) -> None:
         ) from None
     finally:
         ray.shutdown()
+
+
+def _connect() -> ModuleType:
+    """Return Ray, connected to the cluster or to one of its own.
+
+    Raises:
+        UserError: Ray is not installed or can't be reached.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            f"{LAUNCHER}: Ray is not installed; pip install -r extras/ray.txt, or set it to local"
+        ) from None
+    check_ray_address()
+    try:
+        ray.init(logging_level="ERROR", log_to_driver=True)
+    except ConnectionError as error:
+        raise UserError(f"{LAUNCHER}: Ray can't be reached: {errors.one_line(error)}") from None
+    return ray
+
+
+def _wait(ray: ModuleType, runs: list) -> None:
+    """Wait for all runs to succeed; at the first that fails, exit with its output."""
+    waiting, codes, outputs = runs, [None] * len(runs), [None] * len(runs)
+    while waiting and not any(codes):
+        (done, *_), waiting = ray.wait(waiting)
+        index = runs.index(done)
+        codes[index], output = ray.get(done)
+        outputs[index] = BytesIO(output or b"")
+    if any(codes):
+        exit_with(codes, outputs)
 
 
 def check_ray_address() -> None:

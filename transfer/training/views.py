@@ -11,7 +11,6 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +95,7 @@ def _folder(
     parts = {
         "images": [sha256(split.images.path) for split in splits],
         "rows": [hashlib.sha256(split.rows.tobytes()).hexdigest() for split in splits],
-        "augmentation": astuple(augmentation),
+        "augmentation": repr(augmentation),
         "views": views,
         "preprocessing": colours.tolist(),
         "base": [weights.hexdigest(), names, base.input_shape],
