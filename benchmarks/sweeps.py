@@ -1,13 +1,15 @@
 """Measure what stored views save a sweep of the head's learning rate, and what they do to accuracy.
 
-Everything is typed as a user does: `dvc repro`, then `dvc exp run -S …` for each point.
+It runs the commands that a user types: `dvc repro`, then `dvc exp run -S …` for each point.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks import report
 from benchmarks.common import save_results
@@ -19,7 +21,8 @@ FROM = "block_13_expand"  # as high as the stored features for fine-tuning reach
 
 
 def main() -> None:
-    with temporary_copy(fine_tune_at=FROM) as folder:
+    with temporary_copy(fine_tune_at=FROM) as folder, TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache  # that of the user may hold these views already
         run(folder, "git", "init", "-q")
         run(folder, "git", "add", "-A")
         author = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
@@ -41,7 +44,7 @@ def main() -> None:
 
 
 def fine_tuned(folder: Path, views: int) -> dict:
-    """Run the whole pipeline with so many views; return its scores."""
+    """Run the whole pipeline with a number of views; return its scores."""
     settings = (f"views={views}", "head_learning_rate=0.0001")
     seconds = run(folder, "dvc", "exp", "run", *(w for s in settings for w in ("-S", s)))
     return scores(folder, seconds)
@@ -59,7 +62,7 @@ def scores(folder: Path, seconds: float) -> dict:
 
 
 def run(folder: Path, *command: str) -> float:
-    """Run a command of a user; return its seconds."""
+    """Run a command; return its seconds."""
     module = (sys.executable, "-m") if command[0] == "dvc" else ()
     started = time.monotonic()
     done = subprocess.run([*module, *command], cwd=folder, stdout=sys.stderr)
