@@ -140,7 +140,8 @@ def inputs(folder: Path) -> dict:
     from transfer.core.files import list_files
     from transfer.core.runtime import keras, tf
     from transfer.preprocessing.decoding import decode_image
-    from transfer.training.augmentation import Augmentation, ColorJitter, FlipAndRotate, warp
+    from transfer.training.augmentation import Augmentation, warp
+    from transfer.training.operations import ColorJitter, FlipAndRotate
 
     images = np.load(folder / "data/split/images.npy", mmap_mode="r")
     files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]

@@ -23,6 +23,7 @@ NO_AUGMENTATION = {
     "rotation": 0.0,
     "random_resized_crop": 0.0,
     "color_jitter": 0.0,
+    "random_erasing": 0.0,
     "mixup": 0.0,
 }
 

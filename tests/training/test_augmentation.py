@@ -7,16 +7,14 @@ import pytest
 
 from tests.helpers.models import make_augmentation
 from transfer.data.dataset import Split, plain_pixels
-from transfer.training import augmentation as module
-from transfer.training.augmentation import (
+from transfer.training import operations as module
+from transfer.training.augmentation import Augmentation, augmented_pixels, mix, warp
+from transfer.training.operations import (
     MIXUP_STREAM,
-    Augmentation,
     ColorJitter,
     Geometric,
     Photometric,
-    augmented_pixels,
-    mix,
-    warp,
+    RandomErasing,
 )
 
 SIZE = 9
@@ -173,11 +171,36 @@ def test_jitter_changes_brightness_contrast_and_saturation():
 
 def test_colors_are_a_function_of_seed_and_epoch_within_their_fraction():
     augmentation = make_augmentation(color_jitter=0.3)
-    draw = partial(augmentation.draw_values, *augmentation.photometric)
+    draw = partial(augmentation.draw_values, augmentation.photometric[0])
     factors = draw(2000, 1)
     assert 0.7 <= factors.min() < 0.71 and 1.29 < factors.max() <= 1.3
     np.testing.assert_array_equal(draw(2000, 1), factors)
     assert (draw(2000, 2) != factors).all()
+
+
+def test_erasing_fills_rectangles_in_a_fraction_of_the_images():
+    size, count = 40, 300
+    erasing = RandomErasing(0.5)
+    drawn = Augmentation(0, photometric=(erasing,)).draw_values(erasing, count, 1)
+    pixels = np.zeros((count, size, size, 3), np.uint8)
+    changed = (erasing.apply(pixels, drawn) != pixels).any(axis=3)
+    erased = changed.any(axis=(1, 2))
+    assert 0.4 < erased.mean() < 0.6
+    assert pixels.max() == 0  # the images themselves stay as they are
+    for mask in changed[erased]:
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert mask.sum() == height * width  # no pixel of random colour is black, seed 0
+        assert 0.01 < height * width / size**2 < 0.44
+        assert 0.2 < height / width < 5
+
+
+def test_erasing_is_a_function_of_what_was_drawn():
+    erasing, pixels = RandomErasing(1.0), noise(2, 40)
+    drawn = erasing.draw(np.random.default_rng(3), 2)
+    first = erasing.apply(pixels, drawn)
+    np.testing.assert_array_equal(erasing.apply(pixels[1:], drawn[1:]), first[1:])
+    assert (first != pixels).any(axis=(1, 2, 3)).all()
 
 
 def test_mixup_mixes_each_image_with_another_view_of_the_same_epoch():
@@ -204,7 +227,7 @@ def test_every_operation_has_a_random_stream_of_its_own():
         if kind not in (Geometric, Photometric)
     ]
     streams += [0, MIXUP_STREAM]  # 0 is the shuffling's
-    assert len(streams) == len(set(streams)) == 5
+    assert len(streams) == len(set(streams)) == 6
 
 
 @dataclass(frozen=True)
@@ -241,7 +264,7 @@ def test_a_new_operation_needs_nothing_else_and_leaves_the_others_as_they_were()
     maps = usual.draw_maps(8, SIZE, 2)
     np.testing.assert_array_equal(more.draw_maps(8, SIZE, 2), maps + [[0, 0, 1], [0, 0, 0]])
     added = more.draw_values(Brighten(1.0), 8, 2)[indices, None, None, None]
-    (jitter,) = usual.photometric
+    jitter, *_ = usual.photometric
     warped = warp(split.images[indices], more.draw_maps(8, SIZE, 2)[indices])
     expected = jitter.apply(warped, usual.draw_values(jitter, 8, 2)[indices]) + added
     np.testing.assert_array_equal(augmented_pixels(split, more)(indices, 2)[0], expected)

@@ -116,6 +116,12 @@ class Params(BaseModel):
         description="Augmentation: change brightness, contrast and saturation by up to this "
         "fraction, each.",
     )
+    random_erasing: float = Field(
+        ge=0,
+        le=1,
+        description="Augmentation: fill a random rectangle with random colours, with this "
+        "probability ([Zhong et al., 2020](https://arxiv.org/abs/1708.04896)).",
+    )
     mixup: float = Field(
         ge=0,
         le=10,
