@@ -9,10 +9,10 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -20,7 +20,10 @@ from tests.helpers.project import PROJECT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium; apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium; apt-get install chromium"),
+]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,8 +37,8 @@ NEAREST = "The training images most similar to it"
 
 
 @pytest.fixture(scope="module")
-def server(repository):
-    """Return the address of a server that can write no file over 1 kB, named or not."""
+def process(repository):
+    """Return the address and the process of a server that can write no file over 1 kB."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = f"{sys.executable} -m streamlit run app/page.py --server.port {port}"
@@ -48,10 +51,17 @@ def server(repository):
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{address}/_stcore/health", process)
-        yield address
+        yield address, process
     finally:
         process.terminate()
         print(process.communicate()[0].decode())
+
+
+@pytest.fixture(scope="module")
+def server(process):
+    """Return the address of the server."""
+    address, _ = process
+    return address
 
 
 def wait_for(url, process):
@@ -201,12 +211,11 @@ def test_phone(server, browser, requested, photos):
             assert page.locator(element).evaluate("e => e.scrollWidth") == PHONE["width"]
 
 
-def test_server_listens_on_loopback_only(server):
-    port = urlsplit(server).port
-    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
-    listening = [row.split()[1] for table in tables for row in table if row.split()[3] == "0A"]
-    found = [address for address in listening if address.endswith(f":{port:04X}")]
-    assert found == [f"0100007F:{port:04X}"]
+def test_server_listens_on_loopback_only(process):
+    address, process = process
+    connections = psutil.Process(process.pid).net_connections("inet")
+    listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
+    assert listening == [("127.0.0.1", urlsplit(address).port)]
 
 
 @pytest.mark.parametrize(
