@@ -1,15 +1,17 @@
 """Fixtures that several rooms use, and the marker of tests that need the tutorial's images."""
 
-import fcntl
 import os
 import shutil
 import tarfile
+from functools import partial
 
 import pytest
+from filelock import FileLock
 
-import transfer.core.runtime  # noqa: F401  (first of all: it sets up the TensorFlow that Keras loads)
+from tests.helpers import processes
 from tests.helpers.realdata import ARCHIVE, real_archive
 from tests.helpers.repository import SMALL, Repository
+from transfer.core.runtime import keras  # noqa: F401  (sets up TensorFlow before Keras loads it)
 from transfer.download.sample import draw_sample
 
 
@@ -29,7 +31,7 @@ def pytest_terminal_summary(terminalreporter):
         for outcome in ("passed", "failed", "skipped")
     }
     terminalreporter.write_line(
-        f"with real pictures: {real['passed'] + real['failed']} ran, {real['skipped']} skipped"
+        f"with real images: {real['passed'] + real['failed']} ran, {real['skipped']} skipped"
     )
 
 
@@ -74,8 +76,7 @@ def repository(make_small_repository, tmp_path_factory):
     the run, each with its own copy."""
     base = tmp_path_factory.getbasetemp()
     finished = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
-    with finished.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(finished.with_suffix(".lock")):
         if not finished.exists():
             first = make_small_repository()
             first.dvc("repro")
@@ -84,3 +85,9 @@ def repository(make_small_repository, tmp_path_factory):
     copy = tmp_path_factory.mktemp("copy") / "repository"
     shutil.copytree(finished, copy)
     return Repository(copy)
+
+
+@pytest.fixture
+def run_here(capfd):
+    """Return a function that runs a program's `main` in a folder; see tests.helpers.processes."""
+    return partial(processes.run_here, capfd)

@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.helpers.project import PROJECT
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_base
 from transfer.models.classifier import (
@@ -87,19 +89,19 @@ def test_saved_model_predicts_the_same(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
 
 
+def save_numbered(path):
+    """Build a model whose weights are the numbers of its arrays, and save it."""
+    base = build_base("MobileNetV2", 32)
+    base.set_weights([w * 0 + i for i, w in enumerate(base.get_weights())])
+    model = build_classifier(base, "MobileNetV2", 3, 0.2, 0)
+    save_model(model, Path(path), Description(list("abc"), True))
+
+
 def test_a_saved_model_has_the_same_bytes_in_another_process(tmp_path):
-    program = (
-        "import sys; from pathlib import Path; from transfer.core.runtime import keras\n"
-        "from transfer.models.backbones import build_base\n"
-        "from transfer.models.classifier import Description, build_classifier, save_model\n"
-        "base = build_base('MobileNetV2', 32)\n"
-        "base.set_weights([w * 0 + i for i, w in enumerate(base.get_weights())])\n"
-        "model = build_classifier(base, 'MobileNetV2', 3, 0.2, 0)\n"
-        "save_model(model, Path(sys.argv[1]), Description(list('abc'), True))"
-    )
     files = [tmp_path / "a.keras", tmp_path / "b.keras"]
-    for file in files:
-        subprocess.run([sys.executable, "-c", program, file], check=True)
+    save_numbered(files[0])
+    program = f"import sys; from {__name__} import save_numbered; save_numbered(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, files[1]], cwd=PROJECT, check=True)
     assert files[0].read_bytes() == files[1].read_bytes()
     with zipfile.ZipFile(files[0]) as saved:
         assert json.loads(saved.read("metadata.json"))["date_saved"] == ""

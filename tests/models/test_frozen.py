@@ -81,7 +81,12 @@ def test_several_inputs_and_outputs(runtime, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_results_are_the_same_to_the_bit_for_any_batch_size_and_in_threads():
+@pytest.fixture
+def onnxruntime(monkeypatch):
+    monkeypatch.setattr(frozen, "FROZEN_RUNTIME", "onnxruntime")
+
+
+def test_results_are_the_same_to_the_bit_for_any_batch_size_and_in_threads(onnxruntime):
     infer, arrays = compile_inference(convolve, [IMAGES]), images(11)
     (expected,) = infer(arrays)
     for size in (1, 3, 4, 5):
@@ -93,7 +98,7 @@ def test_results_are_the_same_to_the_bit_for_any_batch_size_and_in_threads():
                 np.testing.assert_array_equal(found, expected)
 
 
-def test_what_cannot_be_converted_runs_in_tensorflow_and_a_line_says_so(capfd):
+def test_what_cannot_be_converted_runs_in_tensorflow_and_a_line_says_so(onnxruntime, capfd):
     arrays = images(5)
     (found,) = compile_inference(in_python, [IMAGES])(arrays)
     np.testing.assert_array_equal(found, arrays * 2)
@@ -103,7 +108,7 @@ def test_what_cannot_be_converted_runs_in_tensorflow_and_a_line_says_so(capfd):
     )
 
 
-def test_without_onnx_runtime_tensorflow_runs_it(capfd, monkeypatch):
+def test_without_onnx_runtime_tensorflow_runs_it(onnxruntime, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     arrays = images(5)
     (found,) = compile_inference(convolve, [IMAGES])(arrays)

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import yaml
 
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import ran
+
+pytestmark = pytest.mark.slow
 
 EXPERIMENTS, TEAM = ((PROJECT / f"docs/{name}.md").read_text() for name in ("experiments", "team"))
 SHOW = re.search(r"^dvc (exp show .*)$", EXPERIMENTS, re.MULTILINE)[1]

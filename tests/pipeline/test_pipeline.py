@@ -81,6 +81,7 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     repository.restore()
 
 
+@pytest.mark.slow
 def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repository):
     output = repository.dvc("exp", "run", "-S", "fine_tune_learning_rate=0.3")
     names = ("train_head", "fine_tune", "evaluate")
@@ -96,6 +97,7 @@ def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repositor
     repository.restore()
 
 
+@pytest.mark.slow
 def test_views_are_stored_once_and_trained_on_by_every_experiment_after(
     repository, tmp_path, monkeypatch
 ):
@@ -113,6 +115,7 @@ def test_views_are_stored_once_and_trained_on_by_every_experiment_after(
     repository.restore()
 
 
+@pytest.mark.slow
 def test_another_backbone_is_trained_from_a_layer_of_its_own(repository):
     changes = ("backbone=MobileNetV3Small", "fine_tune_at=expanded_conv_10_project")
     output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
@@ -128,6 +131,7 @@ def test_another_backbone_is_trained_from_a_layer_of_its_own(repository):
     repository.restore()
 
 
+@pytest.mark.slow
 def test_image_size_reruns_split_and_what_follows(repository):
     assert ran(repository.dvc("exp", "run", "-S", "image_size=40")) == STAGES[1:]
     repository.restore()
@@ -179,6 +183,7 @@ def test_a_class_that_cannot_be_read_is_an_error_and_the_old_split_can_be_checke
     assert len(rows_of(repository.folder / "data/split/manifest.csv")) == 40
 
 
+@pytest.mark.slow
 def test_another_clone_gets_the_same_bytes(repository, make_small_repository):
     other = make_small_repository()
     # The report names the archive, and where tests run at a time each process has its own.

@@ -1,4 +1,4 @@
-"""The whole pipeline on some of the tutorial's own pictures."""
+"""The whole pipeline on some of the tutorial's own images."""
 
 import json
 import re
@@ -10,10 +10,11 @@ from tests.helpers.realdata import real_archive
 
 
 @pytest.mark.realdata
-def test_real_pictures_are_told_apart(make_repository, tmp_path):
+def test_real_images_are_told_apart(make_repository, tmp_path, monkeypatch):
+    monkeypatch.delenv("TRANSFER_FROZEN_RUNTIME")  # as a user runs it
     few = re.compile(r"train/.*\.1?\d?\d\.jpg|validation/.*\.2[01][0-4]\d\.jpg")
-    with zipfile.ZipFile(real_archive()) as pictures:
-        pictures.extractall(tmp_path, [name for name in pictures.namelist() if few.search(name)])
+    with zipfile.ZipFile(real_archive()) as archive:
+        archive.extractall(tmp_path, [name for name in archive.namelist() if few.search(name)])
     repository = make_repository()
     repository.set_params(
         data_url=str(tmp_path), head_epochs=3, head_learning_rate=0.001, fine_tune_epochs=1

@@ -14,6 +14,8 @@ from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository, ran
 from tests.helpers.servers import REMOTES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=REMOTES)
 def remote(request, tmp_path_factory):

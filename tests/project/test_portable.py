@@ -20,10 +20,12 @@ def test_all_stages_and_a_prediction_run_as_on_macos(tmp_path):
     copy_project(tmp_path / "project", "scripts", **params)
     images = sorted(map(str, (tmp_path / "images").rglob("*.jpg")))
     predict = shlex.join(["scripts.predict", "--json", *images])
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": ""}
+    environment["TRANSFER_FROZEN_RUNTIME"] = "onnxruntime"  # the default
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.macos", *(f"stages.{s}" for s in STAGES), predict],
         cwd=tmp_path / "project",
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": ""},
+        env=environment,
         capture_output=True,
         text=True,
     )

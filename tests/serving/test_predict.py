@@ -10,10 +10,9 @@ from functools import partial
 
 import pytest
 
+import scripts.predict
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository
-
-PREDICT = ("python", "-m", "scripts.predict")
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,20 @@ def check(rows, expected):
 
 
 def test_csv_of_a_folder_agrees_with_the_evaluation(elsewhere):
-    rows = list(csv.DictReader(io.StringIO(elsewhere.run(*PREDICT, "--csv", "images").stdout)))
+    done = elsewhere.run("python", "-m", "scripts.predict", "--csv", "images")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert {row["image"] for row in rows} == set(elsewhere.expected)
     check(rows, elsewhere.expected)
     assert float(rows[0]["cats"]) + float(rows[0]["dogs"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere):
+@pytest.fixture
+def predict(run_here, elsewhere):
+    """Return a function that runs the command there, but in this process."""
+    return partial(run_here, elsewhere.folder, scripts.predict.main)
+
+
+def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere, predict):
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=elsewhere.folder)
     handler.log_message = lambda *_: None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -57,7 +63,7 @@ def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere):
     url = f"http://127.0.0.1:{server.server_port}/{min(elsewhere.expected)}"
     (elsewhere.folder / "broken.jpg").write_bytes(b"not an image")
     arguments = ("images/*/*.jpg", url, "broken.jpg", "missing.jpg")
-    done = elsewhere.run(*PREDICT, "--json", *arguments, check=False)
+    done = predict("--json", *arguments)
     server.shutdown()
     server.server_close()
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -71,19 +77,16 @@ def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere):
     assert "Traceback" not in done.stderr
 
 
-def test_standard_input_is_an_image_or_a_list_of_images(elsewhere):
+def test_standard_input_is_an_image_or_a_list_of_images(elsewhere, predict):
     first, second = sorted(elsewhere.expected)[:2]
-    line = ("sh", "-c", f"printf '{first}\\n{second}\\n' | python -m scripts.predict -")
-    header, *rows = elsewhere.run(*line).stdout.splitlines()
+    header, *rows = predict("-", stdin=f"{first}\n{second}\n".encode()).stdout.splitlines()
     assert header.split() == ["class", "probability", "image"]
     check(
         [dict(zip(header.split(), row.split(), strict=True)) for row in rows],
         elsewhere.expected,
     )
     assert [row.split()[2] for row in rows] == [first, second]
-    (row,) = elsewhere.run(
-        "sh", "-c", f"python -m scripts.predict - < {first}"
-    ).stdout.splitlines()[1:]
+    (row,) = predict("-", stdin=(elsewhere.folder / first).read_bytes()).stdout.splitlines()[1:]
     assert row.split()[0] == elsewhere.expected[first]["prediction"]
 
 
@@ -94,7 +97,7 @@ def test_standard_input_is_an_image_or_a_list_of_images(elsewhere):
         (("--model", "none.keras", "images"), "error: .*none.keras"),
     ],
 )
-def test_an_error_is_one_line(elsewhere, arguments, message):
-    done = elsewhere.run(*PREDICT, *arguments, check=False)
+def test_an_error_is_one_line(predict, arguments, message):
+    done = predict(*arguments)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and message.split(".*")[-1].strip() in done.stderr

@@ -21,6 +21,8 @@ from transfer.training.launch import run_training
 from transfer.training.launchers import LAUNCHED, environments_here
 from transfer.training.ray_launcher import check_ray_address
 
+pytestmark = pytest.mark.slow
+
 LOST_SECONDS = 30  # for the others to end after one was killed; 3 s on a quiet machine
 # Starts sooner than ONNX Runtime, but adds up in as many parts as it has threads.
 RUNTIME = {"TRANSFER_FROZEN_RUNTIME": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
