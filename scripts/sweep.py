@@ -27,6 +27,7 @@ from transfer.reporting.style import save
 
 WHOLE = (1, 1)  # part 1 of 1
 POLL_SECONDS = 10  # listing the experiments takes one or two
+LIST_SECONDS = 60  # after which the listing counts as hung
 TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
 
 
@@ -116,20 +117,23 @@ def remove_other_parts(name: str, number: int, part_count: int) -> None:
         )
 
 
-def dvc(*arguments: str, read: bool = False) -> str:
+def dvc(*arguments: str, read: bool = False, timeout: float | None = None) -> str:
     """Run dvc.
 
     Args:
         arguments: Of the command.
         read: Return what it prints; otherwise it goes to the terminal.
+        timeout: Kill it after this many seconds.
 
     Raises:
         UserError: It failed; its own message is on the terminal.
+        subprocess.TimeoutExpired: It was killed.
     """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         stdout=subprocess.PIPE if read else None,
         text=True,
+        timeout=timeout,
     )
     if done.returncode:
         raise UserError(f"`dvc {' '.join(arguments)}` failed; its message is above")
@@ -176,8 +180,17 @@ def start_workers(jobs: int) -> None:
 
 
 def list_experiments(name: str) -> list[dict]:
-    """Return the experiments of a sweep on this commit, as `dvc exp show --json` prints them."""
-    revisions = json.loads(dvc("exp", "show", "--json", read=True))
+    """Return the experiments of a sweep on this commit, as `dvc exp show --json` prints them.
+
+    The command never returns if a worker removes the temporary repository of an experiment while
+    the command reads metrics from it (DVC 3.67.1, pygit2 1.21.0); it is then started again.
+    """
+    timeout, revisions = LIST_SECONDS, None
+    while revisions is None:
+        try:
+            revisions = json.loads(dvc("exp", "show", "--json", read=True, timeout=timeout))
+        except subprocess.TimeoutExpired:
+            timeout *= 2  # it may only be slow
     named = re.compile(rf"{re.escape(name)}(-\d+)?")
     experiments = [e for revision in revisions for e in revision["experiments"] or []]
     return [e for e in experiments if named.fullmatch(e["name"] or "")]

@@ -1,0 +1,65 @@
+"""How sweeps list, rank and tabulate their points; test_experiments.py runs them in DVC's queue."""
+
+import json
+import subprocess
+
+from scripts import sweep
+from scripts.sweep_table import find_swept, make_row, rank, sort_values, to_markdown
+
+
+def make_point(name, accuracy, loss, **params):
+    return {
+        "name": name,
+        "params": {"seed": 0} | params,
+        "metrics": {
+            "metrics/fine_tune.json": {
+                "val_accuracy": accuracy,
+                "val_loss": loss,
+                "trainable_parameters": 1_281,
+            },
+            "metrics/evaluate.json": {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 1.0},
+        },
+    }
+
+
+def test_points_are_ranked_by_validation_accuracy_then_loss():
+    points = [make_point("a", 0.9, 0.2), make_point("b", 0.95, 0.3), make_point("c", 0.9, 0.1)]
+    assert [point["name"] for point in rank(points)] == ["b", "c", "a"]
+
+
+def test_table_has_the_parameters_that_differ():
+    points = [
+        make_point(f"grid-{number}", 0.9, 0.1, dropout=dropout, fine_tune_at=layer)
+        for number, (dropout, layer) in enumerate([(0.1, 60), (0.2, 60), (0.3, "block_1")])
+    ]
+    swept = find_swept(points)
+    assert swept == ["dropout", "fine_tune_at"]
+    header, _, first, *_ = to_markdown([make_row(p, swept, "cached") for p in points]).split("\n")
+    assert header == (
+        "| experiment | dropout | fine_tune_at | validation accuracy | validation loss | "
+        "test accuracy | trainable parameters | seconds |"
+    )
+    assert first == (
+        "| grid-0 | 0.1 | 60 | 0.9000 | 0.1000 | 0.900 (0.800 to 1.000) | 1,281 | cached |"
+    )
+
+
+def test_numbers_are_sorted_before_names():
+    assert sort_values(["block_1", 100, 60]) == [60, 100, "block_1"]
+    assert sort_values([(1, "b"), (1, 2), (0, "c")]) == [(0, "c"), (1, 2), (1, "b")]
+
+
+def test_a_listing_that_hangs_is_started_again(monkeypatch):
+    names = ["grid", "grid-2", "grid-x", "other-1", None]
+    listing = json.dumps([{"experiments": None}, {"experiments": [{"name": n} for n in names]}])
+    timeouts = []
+
+    def run(command, timeout, **options):
+        timeouts.append(timeout)
+        if len(timeouts) < 3:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return subprocess.CompletedProcess(command, 0, listing)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert [e["name"] for e in sweep.list_experiments("grid")] == ["grid", "grid-2"]
+    assert timeouts == [60, 120, 240]
