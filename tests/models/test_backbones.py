@@ -7,7 +7,8 @@ from tests.helpers.models import write_keras_2
 from transfer.core.errors import UserError
 from transfer.core.runtime import keras
 from transfer.download import fetch
-from transfer.download.weights import load_base_weights, tensors_sha256
+from transfer.download.weights import load_base_weights
+from transfer.download.wheels import tensors_sha256
 from transfer.models.backbones import BACKBONES, build_base, build_preprocessing
 from transfer.models.classifier import Description, build_classifier, load_model, save_model
 

