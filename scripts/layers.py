@@ -17,7 +17,7 @@ IMAGE_SIZE = 224  # every backbone takes it; neither layers nor parameters depen
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("backbone", nargs="?", help="any of keras.applications")
+    parser.add_argument("backbone", nargs="?", help="its name; docs/backbones.md")
     backbone = parser.parse_args().backbone or load_params().backbone
     base = build_base(backbone, IMAGE_SIZE)
     print(f"{backbone}: {len(base.layers)} layers, {base.count_params():,} parameters\n")

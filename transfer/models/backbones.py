@@ -1,4 +1,4 @@
-"""The backbones of keras.applications, each with its own preprocessing."""
+"""The backbones: those of keras.applications and EfficientNetLite0, each with its preprocessing."""
 
 import inspect
 import warnings
@@ -12,8 +12,12 @@ from transfer.core.errors import UserError, did_you_mean, one_line, shown
 from transfer.core.files import describe_content
 from transfer.core.params import Params
 from transfer.core.runtime import keras
+from transfer.models.efficientnet_lite import EfficientNetLite0
 
-BACKBONES = tuple(name for name in dir(keras.applications) if name[0].isupper())
+# By name, the function that builds it. The module it comes from has its `preprocess_input`.
+BACKBONES = {
+    name: getattr(keras.applications, name) for name in dir(keras.applications) if name[0].isupper()
+} | {"EfficientNetLite0": EfficientNetLite0}
 CHANNELS = 3
 
 
@@ -21,7 +25,7 @@ def check_backbone(backbone: str) -> None:
     """Check the name of a backbone.
 
     Raises:
-        UserError: keras.applications has no such backbone.
+        UserError: There is no such backbone.
     """
     if backbone not in BACKBONES:
         raise UserError(
@@ -36,7 +40,7 @@ def build_base(backbone: str, image_size: int) -> keras.Model:
     MobileNetV2, which the tutorial uses, has 154 layers and 2,257,984 parameters.
 
     Args:
-        backbone: The name of a model in keras.applications.
+        backbone: One of BACKBONES.
         image_size: Height and width of the images, in pixels.
 
     Returns:
@@ -48,7 +52,7 @@ def build_base(backbone: str, image_size: int) -> keras.Model:
     """
     check_backbone(backbone)
     try:
-        base = getattr(keras.applications, backbone)(
+        base = BACKBONES[backbone](
             input_shape=(image_size, image_size, CHANNELS), include_top=False, weights=None
         )
     except ValueError as error:
@@ -87,9 +91,9 @@ def build_preprocessing(backbone: str) -> keras.layers.Layer:
     red, green and blue. The layer is not a Lambda, whose code would be loaded with the model.
 
     Args:
-        backbone: The name of a model in keras.applications.
+        backbone: One of BACKBONES.
     """
-    module = inspect.getmodule(getattr(keras.applications, backbone))
+    module = inspect.getmodule(BACKBONES[backbone])
     black, *pure = module.preprocess_input(np.vstack([np.zeros(CHANNELS), 255 * np.eye(CHANNELS)]))
     matrix = (np.array(pure) - black) / 255
     scale = np.diag(matrix)

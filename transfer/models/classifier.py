@@ -27,7 +27,7 @@ def build_classifier(
 
     Args:
         base: Made by `build_base`; frozen here.
-        backbone: The name of a model in keras.applications, which decides the preprocessing.
+        backbone: Its name, which decides the preprocessing.
         classes: Number of classes, from 2.
         dropout: Rate of the dropout before the last layer.
         seed: Of the head's first weights; seed + 1 is that of the dropout.
