@@ -8,9 +8,6 @@ VENV ?= .venv
 # pip refuses a package whose bytes are not those of the lock.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-# The sample is small: larger steps, fewer of them.
-DEMO := data_url=sample head_epochs=10 head_learning_rate=0.003 \
-  fine_tune_epochs=6 fine_tune_learning_rate=0.00003
 
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=60,100,140 fine_tune_learning_rate=1e-5,1e-4
@@ -56,7 +53,7 @@ audit: $(VENV)/test-installed  ## look up known vulnerabilities of the locked pa
 	  -r requirements.lock -r app/requirements.lock -r tests/requirements.lock
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
-	python -m scripts.project .demo $(DEMO)
+	python -m scripts.project .demo data_url=sample
 	cd .demo && dvc repro && dvc metrics show
 	@echo "Look at the pictures in .demo/plots"
 

@@ -20,7 +20,13 @@ FAMILIES = (
     *("ConvNeXtTiny", "ResNet50", "DenseNet121", "NASNetMobile"),
 )
 STAGES = ("download", "split", "train_head", "fine_tune", "evaluate", "plot")
-SETTINGS = {"data_url": "sample", "image_size": 72, "head_epochs": 1, "fine_tune_epochs": 1}
+SETTINGS = {
+    "recipe": "tutorial",
+    "data_url": "sample",
+    "image_size": 72,
+    "head_epochs": 1,
+    "fine_tune_epochs": 1,
+}
 
 
 def main() -> None:

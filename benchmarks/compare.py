@@ -45,7 +45,7 @@ def main() -> None:
         if runs["tutorial"]:
             report.write(save_results(summary(runs, onednn) | {"comparison": comparison}))
 
-    with temporary_copy(**epochs) as folder:
+    with temporary_copy(recipe="tutorial", **epochs) as folder:
         measure([sys.executable, "-m", "stages.download"], folder)
         for seed in arguments.seeds:
             set_params(folder, seed=seed)

@@ -28,6 +28,7 @@ from transfer.core.parallel import map_in_threads
 SIZE = 96  # width and height of a drawn image, in pixels
 DRAWN_AT_A_TIME = 1024
 SETTINGS = {
+    "recipe": "tutorial",
     "base_weights": "random",
     "image_size": 32,
     "head_epochs": 1,

@@ -31,7 +31,9 @@ STRATEGIES = {
 
 
 def main() -> None:
-    values = {"head_epochs": 4, "fine_tune_epochs": 4} | dict(map(parse_change, sys.argv[1:]))
+    values = {"recipe": "tutorial", "head_epochs": 4, "fine_tune_epochs": 4} | dict(
+        map(parse_change, sys.argv[1:])
+    )
     rates = {name: {phase: [] for phase in STAGES.values()} for name in STRATEGIES}
     with temporary_copy(**values) as folder:
         for stage in ("download", "split"):

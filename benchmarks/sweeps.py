@@ -21,7 +21,10 @@ FROM = "block_13_expand"  # as high as the stored features for fine-tuning reach
 
 
 def main() -> None:
-    with temporary_copy(fine_tune_at=FROM) as folder, TemporaryDirectory() as cache:
+    with (
+        temporary_copy(recipe="tutorial", fine_tune_at=FROM) as folder,
+        TemporaryDirectory() as cache,
+    ):
         os.environ["XDG_CACHE_HOME"] = cache  # that of the user may hold these views already
         run(folder, "git", "init", "-q")
         run(folder, "git", "add", "-A")

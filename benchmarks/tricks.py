@@ -26,7 +26,7 @@ def main() -> None:
     if FORWARD in sys.argv:
         print(json.dumps(forward(Path(sys.argv[-1]))))
         return
-    with temporary_copy() as folder:
+    with temporary_copy(recipe="tutorial") as folder:
         for stage in ("download", "split"):
             measure([sys.executable, "-m", f"stages.{stage}"], folder)
         tricks = {

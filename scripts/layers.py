@@ -8,7 +8,7 @@ Without a name, it is the backbone of params.yaml.
 import argparse
 
 from transfer.core.errors import run_main
-from transfer.core.params import load_params
+from transfer.core.params_file import load_params
 from transfer.models.backbones import build_base
 from transfer.models.classifier import count_trainable_parameters, unfreeze
 

@@ -2,27 +2,35 @@
 
     python -m scripts.parameters_page
 
-The defaults and the sections are those of params.yaml.
+The defaults and the sections are those of params.yaml; where it has `auto`, the defaults are those
+of the recipes.
 """
 
 import re
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from transfer.core.errors import run_main
 from transfer.core.files import replacing
-from transfer.core.params import Params, load_params
+from transfer.core.params import Params
+from transfer.core.params_file import load_params
+from transfer.core.recipes import AUTO, RECIPES
 
 PAGE = Path("docs/parameters.md")
 HEADER = """\
 # Parameters
 
 Every parameter that determines the result. They are in `params.yaml`, and
-`dvc exp run -S name=value` changes one for an experiment. A value that is mistyped, out of range or
-unknown is refused before any work. How a stage runs, such as the number of processes, is set in the
-environment instead: [architecture.md](architecture.md#how-it-runs-is-not-what-it-computes).
+`dvc exp run -S name=value` changes one for an experiment. Where the file has `auto`, this page has
+the value of the recipe `robust` and, if that is another, of `tutorial` ([recipes.md](recipes.md)).
 
-`python -m scripts.parameters_page` writes this page from `transfer/core/params.py` and
-`params.yaml`.
+A value that is mistyped, out of range or unknown is refused before any work. How a stage runs, such
+as the number of processes, is set in the environment instead:
+[architecture.md](architecture.md#how-it-runs-is-not-what-it-computes).
+
+`python -m scripts.parameters_page` writes this page from `transfer/core/params.py`,
+`transfer/core/recipes.py` and `params.yaml`.
 """
 TYPES = {"boolean": "`true`, `false`", "null": "empty", "string": "text"}
 NUMBERS = {"integer": "whole number", "number": "number"}
@@ -36,19 +44,20 @@ BOUNDS = {
 
 
 def main() -> None:
-    text = render(Path("params.yaml").read_text(), load_params())
+    load_params()  # which checks it
+    text = render(Path("params.yaml").read_text())
     with replacing(PAGE) as temporary:
         temporary.write_text(text)
 
 
-def render(yaml_text: str, params: Params) -> str:
+def render(yaml_text: str) -> str:
     """Return the page.
 
     Args:
         yaml_text: params.yaml, whose comments at the start of a line, directly above a parameter,
             are the titles of the sections.
-        params: The defaults.
     """
+    defaults = YAML(typ="safe", pure=True).load(yaml_text)
     schemas = Params.model_json_schema()["properties"]
     lines = [HEADER]
     title = ""
@@ -60,14 +69,25 @@ def render(yaml_text: str, params: Params) -> str:
                 lines += [f"\n## {title}\n\n", "| parameter | default | allowed | meaning |\n"]
                 lines += ["|---|---|---|---|\n"]
                 title = ""
-            lines.append(row(name, getattr(params, name), schemas[name]))
+            lines.append(row(name, defaults[name], schemas[name]))
     return "".join(lines)
 
 
 def row(name: str, default: object, schema: dict) -> str:
     """Return a parameter's row of the table."""
-    cells = [f"`{name}`", value(default), allowed(schema), schema["description"]]
+    cells = [
+        f"`{name}`",
+        by_recipe(name) if default == AUTO else value(default),
+        allowed(schema),
+        schema["description"],
+    ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def by_recipe(name: str) -> str:
+    """Return what `auto` stands for, by recipe."""
+    robust, tutorial = (value(RECIPES[recipe][name]) for recipe in ("robust", "tutorial"))
+    return robust if robust == tutorial else f"{robust}, tutorial {tutorial}"
 
 
 def value(default: object) -> str:

@@ -15,7 +15,7 @@ import yaml
 from scripts.project import detach_from_git, temporary_copy
 from transfer.core.errors import UserError, run_main
 
-SETTINGS = {"data_url": "sample", "head_epochs": 2, "fine_tune_epochs": 2}
+SETTINGS = {"data_url": "sample", "fine_tune_epochs": 2}
 
 
 def main() -> None:

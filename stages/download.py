@@ -1,7 +1,7 @@
 """Fetch the images and the ImageNet weights of the base; verify both."""
 
 from transfer.core.files import BASE_WEIGHTS, RAW
-from transfer.core.params import load_params
+from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.stage import run_stage
 from transfer.data.labels import label_images

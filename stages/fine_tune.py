@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 
 from transfer.core.cpu import THREADS
 from transfer.core.files import (
@@ -14,17 +15,27 @@ from transfer.core.files import (
     replacing,
     write_csv,
 )
-from transfer.core.params import Params, load_params
+from transfer.core.params import Params
+from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
+from transfer.core.recipes import describe
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, load_split
-from transfer.models.backbones import layer_index
+from transfer.models.backbones import first_layer, layer_index
 from transfer.models.classifier import load_model, read_description, save_model, unfreeze
+from transfer.models.folding import absorb_scales
 from transfer.training.augmentation import build_augmentation
 from transfer.training.features import Features, compute_features
+from transfer.training.interpolation import interpolate
 from transfer.training.launch import run_training
 from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
-from transfer.training.phase import Phase, report, train_phase
+from transfer.training.phase import (
+    OPTIMIZERS,
+    Phase,
+    fine_tuning_epochs,
+    report,
+    train_phase,
+)
 from transfer.training.resume import TrainingState
 from transfer.training.strategy import build_replicas
 from transfer.training.targets import build_targets
@@ -34,29 +45,39 @@ from transfer.training.views import stored_features
 def main() -> None:
     started = time.monotonic()
     params = load_params()
+    print(describe(dict(params)))
     replicas = build_replicas(read_launch())
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
-    first = layer_index("fine_tune_at", params.fine_tune_at, [layer.name for layer in base.layers])
+    first = first_layer(base, params.fine_tune_at)
     unfreeze(base, first)
+    if params.fold_normalization:
+        absorb_scales(base)
     head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
     phase = Phase(
         "fine_tune",
-        keras.optimizers.RMSprop,
+        OPTIMIZERS[params.fine_tune_optimizer],
         params.fine_tune_learning_rate,
-        params.fine_tune_epochs,
-        first_epoch=len(head_history) + 1,
+        fine_tuning_epochs(params.fine_tune_epochs, len(train.rows)),
+        first_epoch=int(head_history[-1][0]) + 1,
     )
     state = TrainingState(phase.name, params, replicas)
     features = fine_tune_features(classifier, train, val, first, params)
-    history = train_phase(
-        phase, classifier, features, build_targets(train, val, params), params, state
-    )
+    targets = build_targets(train, val, params)
+    before = [variable.numpy() for variable in classifier.trainable_variables]
+    history = train_phase(phase, classifier, features, targets, params, state)
+    tuned, head = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (history, head_history))
+    more = {"threads": THREADS}
+    if params.interpolate_weights:
+        more["fraction"], *tuned = interpolate(
+            classifier, before, features, targets[1], params.batch_size
+        )
 
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)
-    deliver(classifier, phase, history, head_history, params.early_stopping, started)
+    more |= deliver(classifier, tuned, head)
+    report(phase, classifier, len(history), tuned, started, **more)
     state.remove()
 
 
@@ -90,45 +111,31 @@ def fine_tune_features(
 
 
 def deliver(
-    classifier: keras.Model,
-    phase: Phase,
-    history: list[tuple],
-    head_history: list[tuple],
-    patience: int,
-    started: float,
-) -> None:
+    classifier: keras.Model, tuned: Sequence[float], head: Sequence[float]
+) -> dict[str, object]:
     """Save the fine-tuned model or, if that was better on the validation images, the head's.
+
+    The better one has the higher accuracy or, where it is the same, the lower loss.
 
     Args:
         classifier: The fine-tuned model.
-        phase: Names the file of the metrics.
-        history: Of fine-tuning, rows of HISTORY_COLUMNS.
-        head_history: Of the head's training.
-        patience: Of early stopping, which decides which epoch was kept.
-        started: `time.monotonic()` at the start of the stage.
+        tuned: Its accuracy and its loss on the validation images.
+        head: Those of the head's model.
+
+    Returns:
+        The metrics that tell which one it is.
     """
-    tuned, head = (kept_epoch(rows, patience) for rows in (history, head_history))
-    if rank(tuned) >= rank(head):
+    (tuned_accuracy, tuned_loss), (accuracy, loss) = tuned, head
+    if (tuned_accuracy, -tuned_loss) >= (accuracy, -loss):
         save_model(classifier, MODEL, read_description(HEAD_MODEL))
-        of_tuned = {"threads": THREADS, "delivered": "fine-tuned"}
-        report(phase, classifier, len(history), tuned, started, **of_tuned)
-        return
+        return {"delivered": "fine-tuned"}
     with replacing(MODEL) as temporary:
         shutil.copyfile(HEAD_MODEL, temporary)
-    *_, accuracy, loss = head
-    of_head = {"threads": THREADS, "delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
-    report(phase, classifier, len(history), tuned, started, **of_head)
     print(
         f"fine_tune: the head alone was better (validation accuracy {accuracy:.4f}, loss "
-        f"{loss:.4f}), so {MODEL} is the head's model; lower fine_tune_learning_rate, or raise "
-        "fine_tune_at"
+        f"{loss:.4f}), so {MODEL} is the head's model"
     )
-
-
-def rank(row: tuple) -> tuple[float, float]:
-    """Return a key that is greater for the better row of a history: accuracy first, then loss."""
-    *_, val_accuracy, val_loss = row
-    return val_accuracy, -val_loss
+    return {"delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from transfer.core.files import (
     read_csv,
     replacing,
 )
-from transfer.core.params import load_params
+from transfer.core.params_file import load_params
 from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, StoredArray, load_split
 from transfer.models.classifier import load_model

@@ -10,7 +10,8 @@ import numpy as np
 from transfer.core.errors import printable
 from transfer.core.files import RAW, SPLIT, replacing, write_csv
 from transfer.core.parallel import AT_A_TIME, map_in_threads
-from transfer.core.params import Params, load_params
+from transfer.core.params import Params
+from transfer.core.params_file import load_params
 from transfer.core.stage import run_stage
 from transfer.data.dataset import (
     IMAGES,

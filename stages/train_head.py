@@ -1,19 +1,23 @@
 """Train a new head on the frozen base."""
 
+import sys
 import time
 
 from transfer.core.files import BASE_WEIGHTS, HEAD_MODEL, HISTORY_HEAD, SPLIT, write_csv
-from transfer.core.params import Params, load_params
+from transfer.core.params import Params
+from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
+from transfer.core.recipes import describe
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, load_split
 from transfer.models.backbones import build_base, check_layers, load_weights
 from transfer.models.classifier import Description, build_classifier, save_model
 from transfer.training.augmentation import build_augmentation
+from transfer.training.convex import solve_head
 from transfer.training.features import Features, compute_features
 from transfer.training.launch import run_training
 from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
-from transfer.training.phase import Phase, report, train_phase
+from transfer.training.phase import OPTIMIZERS, Phase, report, train_phase
 from transfer.training.resume import TrainingState
 from transfer.training.strategy import build_replicas
 from transfer.training.targets import build_targets
@@ -23,6 +27,7 @@ from transfer.training.views import stored_features
 def main() -> None:
     started = time.monotonic()
     params = load_params()
+    print(describe(dict(params)))
     replicas = build_replicas(read_launch())
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
@@ -31,20 +36,22 @@ def main() -> None:
     classifier = build_classifier(
         base, params.backbone, len(train.class_names), params.dropout, params.seed
     )
-    phase = Phase(
-        "train_head", keras.optimizers.Adam, params.head_learning_rate, params.head_epochs
-    )
+    phase = Phase("train_head", OPTIMIZERS["adam"], params.head_learning_rate, params.head_epochs)
+    if params.head_solver == "lbfgs" and replicas and not replicas.is_chief:
+        sys.exit()  # the solver is no work to share
     state = TrainingState(phase.name, params, replicas)
     features = head_features(classifier, train, val, params)
-    history = train_phase(
-        phase, classifier, features, build_targets(train, val, params), params, state
-    )
+    if params.head_solver == "lbfgs":
+        history = [(0, *solve_head(classifier, features, train, val, params))]
+    else:
+        targets = build_targets(train, val, params)
+        history = train_phase(phase, classifier, features, targets, params, state)
 
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
     kept = kept_epoch(history, params.early_stopping)
-    report(phase, classifier, len(history), kept, started)
+    report(phase, classifier, history[-1][0], kept, started)
     state.remove()
 
 

@@ -25,6 +25,7 @@ from transfer.download.sample import draw_sample
 
 SETTINGS = {
     "base_weights": "random",
+    "recipe": "tutorial",
     "image_size": 32,
     "head_epochs": 1,
     "fine_tune_epochs": 1,

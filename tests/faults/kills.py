@@ -31,6 +31,7 @@ KILLS_A_RUN = 3
 SETTINGS = {
     "data_url": "sample",
     "base_weights": "random",
+    "recipe": "tutorial",
     "image_size": 64,
     "fine_tune_at": 60,
     "head_epochs": 30,

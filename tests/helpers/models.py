@@ -5,9 +5,11 @@ from functools import lru_cache
 
 import h5py
 import numpy as np
+from ruamel.yaml import YAML
 
 from tests.helpers.project import PROJECT
-from transfer.core.params import load_params
+from transfer.core.params import Params
+from transfer.core.recipes import fill
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, StoredArray
 from transfer.models.backbones import build_base
@@ -17,7 +19,8 @@ from transfer.training.features import compute_features
 from transfer.training.loop import Loop, fit
 from transfer.training.targets import Targets
 
-PARAMS = load_params(PROJECT / "params.yaml")
+VALUES = YAML(typ="safe").load(PROJECT / "params.yaml")
+PARAMS = Params.model_validate(fill(VALUES | {"recipe": "tutorial"}))
 NO_AUGMENTATION = {
     "flip": "none",
     "rotation": 0.0,

@@ -14,6 +14,7 @@ from scripts.project import copy_project, set_params
 MORE = (".gitignore", ".streamlit", "app", "scripts")
 # Parameters with which the pipeline runs in a minute.
 SMALL = {
+    "recipe": "tutorial",
     "base_weights": "random",
     "image_size": 32,
     "head_epochs": 1,

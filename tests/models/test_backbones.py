@@ -5,11 +5,12 @@ import pytest
 
 from tests.helpers.models import write_keras_2
 from transfer.core.errors import UserError
+from transfer.core.recipes import AUTO
 from transfer.core.runtime import keras
 from transfer.download import fetch
 from transfer.download.weights import load_base_weights
 from transfer.download.wheels import tensors_sha256
-from transfer.models.backbones import BACKBONES, build_base, build_preprocessing
+from transfer.models.backbones import BACKBONES, build_base, build_preprocessing, first_layer
 from transfer.models.classifier import Description, build_classifier, load_model, save_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
@@ -65,3 +66,11 @@ def test_keras_weights_with_another_hash_are_refused(tmp_path, monkeypatch):
     (tmp_path / name).write_bytes(b"not these")
     with pytest.raises(UserError, match=f"{name} is damaged or not the file.*expected MD5"):
         load_base_weights(build_base("MobileNetV3Small", 224), "imagenet", "MobileNetV3Small")
+
+
+def test_auto_fine_tunes_from_the_start_of_a_block():
+    base = build_base("MobileNetV2", 32)
+    base.trainable = False
+    assert base.layers[first_layer(base, AUTO)].name == "block_11_expand"
+    assert first_layer(base, 100) == 100
+    assert first_layer(base, "block_13_expand") == 116

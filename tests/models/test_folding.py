@@ -7,7 +7,7 @@ import pytest
 from transfer.core.runtime import tf
 from transfer.models.backbones import build_base
 from transfer.models.classifier import unfreeze
-from transfer.models.folding import Folded, between, fold, frontier
+from transfer.models.folding import Folded, absorb_scales, between, fold, frontier
 
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
 
@@ -114,3 +114,26 @@ def test_half_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
     assert error(tf.cast(found, tf.float32), expected) < 0.05
     assert {variable.dtype for variable in half.variables} == {"float32"}
     assert {id(v) for v in half.variables} == {id(v) for v in model.variables}
+
+
+@pytest.mark.parametrize("backbone", ["MobileNetV2", "ResNet50", "EfficientNetV2B0"])
+def test_absorbed_scales_change_no_feature(backbone):
+    model = randomize(build_base(backbone, 32))
+    before = model(PIXELS, training=False)
+    half = len(model.layers) // 2
+    unfreeze(model, half)
+    frozen = [w.numpy() for layer in model.layers[:half] for w in layer.weights]
+    absorb_scales(model)
+    assert error(model(PIXELS, training=False), before) < 1e-4
+    for value, weight in zip(
+        frozen, (w for layer in model.layers[:half] for w in layer.weights), strict=True
+    ):
+        np.testing.assert_array_equal(value, weight)
+    after = [
+        layer
+        for layer in model.layers[half + 1 :]
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for layer in after:
+        scale = np.asarray(layer.gamma) / np.sqrt(layer.moving_variance + layer.epsilon)
+        np.testing.assert_allclose(scale, 1, rtol=1e-6)

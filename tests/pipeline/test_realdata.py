@@ -16,9 +16,7 @@ def test_real_images_are_told_apart(make_repository, tmp_path, monkeypatch):
     with zipfile.ZipFile(real_archive()) as archive:
         archive.extractall(tmp_path, [name for name in archive.namelist() if few.search(name)])
     repository = make_repository()
-    repository.set_params(
-        data_url=str(tmp_path), head_epochs=3, head_learning_rate=0.001, fine_tune_epochs=1
-    )
+    repository.set_params(data_url=str(tmp_path), fine_tune_epochs=2)
     output = repository.dvc("repro")
     assert "400 train, 160 val, 40 test images" in output
     scores = json.loads((repository.folder / "metrics/evaluate.json").read_text())

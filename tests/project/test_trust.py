@@ -18,7 +18,7 @@ from stages import plot
 from tests.helpers.project import PROJECT, project_files
 from tests.helpers.repository import SMALL
 from transfer.core.errors import UserError
-from transfer.core.params import load_params
+from transfer.core.params_file import load_params
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
 from transfer.download import fetch

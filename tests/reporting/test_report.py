@@ -7,7 +7,7 @@ import pytest
 
 from stages import plot
 from transfer.core.files import MODEL, MODEL_CARD, PLOTS, PROBABILITIES, SPLIT, read_csv, sha256
-from transfer.core.params import load_params
+from transfer.core.params_file import load_params
 from transfer.data.dataset import load_split
 from transfer.models.classifier import load_model
 from transfer.reporting import report

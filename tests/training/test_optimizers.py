@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 
-from tests.helpers.project import PROJECT
-from transfer.core.params import load_params
+from tests.helpers.models import PARAMS
 from transfer.core.runtime import keras
 from transfer.training.optimizers import build_optimizer, learning_rate
-
-PARAMS = load_params(PROJECT / "params.yaml")
 
 
 def rates(*arguments):

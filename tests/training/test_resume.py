@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.models import AUGMENTATION, fit_on, make_classifier, make_split, train
-from tests.helpers.project import PROJECT
+from tests.helpers.models import AUGMENTATION, PARAMS, fit_on, make_classifier, make_split, train
 from transfer.core.errors import UserError
-from transfer.core.params import load_params
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
 from transfer.models.classifier import unfreeze
 from transfer.training.features import compute_features
 from transfer.training.resume import KEPT_SECONDS, TrainingState
-
-PARAMS = load_params(PROJECT / "params.yaml")
 
 
 @pytest.fixture

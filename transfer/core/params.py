@@ -1,32 +1,13 @@
-"""The parameters: read once from params.yaml, and checked as a whole before any work."""
+"""The parameters: their types, their ranges and what they mean."""
 
 import re
-from collections import defaultdict
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from ruamel.yaml import YAML
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from transfer.core.errors import UserError, did_you_mean, shown
 from transfer.core.files import is_plain
-
-MAX_BYTES = 100_000  # 40 times what params.yaml takes; the parser needs seconds a megabyte
-# Names of earlier versions, and what takes their place.
-RENAMED = {
-    "random_crop": "is called random_resized_crop now",
-    "launcher": "is no parameter any more: set the environment variable TRANSFER_LAUNCHER",
-    "workers": "is no parameter any more: set the environment variable TRANSFER_WORKERS",
-    "strategy": "is no parameter any more: set the environment variable TRANSFER_STRATEGY",
-}
+from transfer.core.recipes import AUTO
 
 
 def _without_control_characters(value: str) -> str:
@@ -45,6 +26,12 @@ class Params(BaseModel):
     """Every parameter that determines the result; docs/parameters.md is made from this class."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    recipe: Literal["robust", "tutorial"] = Field(
+        description="What `auto` stands for in other parameters. `robust`: what suits the images "
+        "and the backbone ([recipes.md](recipes.md)). `tutorial`: the values of TensorFlow's "
+        "tutorial."
+    )
 
     data_url: Address = Field(
         description="Where the images are: a URL (https, s3, gs), an archive (zip, tar.*), a "
@@ -140,17 +127,35 @@ class Params(BaseModel):
         description="`balanced`: each class counts the same, however many images it has."
     )
     dropout: float = Field(ge=0, lt=1, description="Dropout rate before the last layer.")
-    head_epochs: int = Field(ge=1, description="Epochs of training the head on the frozen base.")
+    head_solver: Literal["lbfgs", "adam"] = Field(
+        description="How the head is trained on the frozen base: by `lbfgs` to convergence, as a "
+        "logistic regression, or by `adam` for some epochs."
+    )
+    head_epochs: int = Field(ge=1, description="Epochs of training the head by Adam.")
     head_learning_rate: float = Field(
-        gt=0, le=1, description="Learning rate of the head's training (Adam)."
+        gt=0, le=1, description="Learning rate of training the head by Adam."
     )
-    fine_tune_epochs: int = Field(ge=1, description="Epochs of fine-tuning.")
-    fine_tune_learning_rate: float = Field(
-        gt=0, le=1, description="Learning rate of fine-tuning (RMSprop)."
+    fine_tune_optimizer: Literal["adam", "rmsprop", "sgd"] = Field(
+        description="Optimizer of fine-tuning; `sgd` has Nesterov momentum of 0.9."
     )
+    fine_tune_epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="Epochs of fine-tuning; `auto` with the recipe `robust`: the fewer, the more "
+        "images there are."
+    )
+    fine_tune_learning_rate: float = Field(gt=0, le=1, description="Learning rate of fine-tuning.")
     fine_tune_at: Layer = Field(
         description="First layer of the base to fine-tune: an index, or a name such as "
-        "`block_13_expand`. `python -m scripts.layers` lists them."
+        "`block_13_expand`; `auto` with the recipe `robust`: the narrowest place after 60 to 70 % "
+        "of the layers. `python -m scripts.layers` lists them."
+    )
+    fold_normalization: bool = Field(
+        description="Give each convolution the scale of the normalization after it before "
+        "fine-tuning, so that one learning rate suits all channels."
+    )
+    interpolate_weights: bool = Field(
+        description="Deliver the weights on the way from the head's model to the fine-tuned one, "
+        "at 1/4, 1/2, 3/4 or the end, that are best on the validation images "
+        "([Wortsman et al., 2022](https://arxiv.org/abs/2109.01903))."
     )
     schedule: Literal["constant", "cosine"] = Field(
         description="How the learning rate goes on in each phase: `constant`, or `cosine`, down "
@@ -197,7 +202,9 @@ class Params(BaseModel):
 
     @model_validator(mode="after")
     def _leave_epochs_after_the_warm_up(self) -> "Params":
-        for name in ("head_epochs", "fine_tune_epochs"):
+        phases = ["head_epochs"] if self.head_solver == "adam" else []
+        phases += ["fine_tune_epochs"] if self.fine_tune_epochs != AUTO else []
+        for name in phases:
             if self.warmup_epochs >= getattr(self, name):
                 raise ValueError(
                     f"warmup_epochs must be below {name}, or the learning rate is never reached; "
@@ -215,72 +222,6 @@ class Params(BaseModel):
                     "environment; or fetch the file yourself and give its path"
                 )
         return self
-
-
-def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check all the parameters.
-
-    Raises:
-        UserError: The file can't be read, or a parameter is missing, unknown, of the wrong type
-            or out of range; a line for each.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run this from the top of the repository") from None
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{path}: expected at most {MAX_BYTES:,} bytes; received more")
-    try:
-        # YAML 1.2, as DVC reads and writes it: 1e-06 is a number, a key that occurs twice is none.
-        values = YAML(typ="safe", pure=True).load(content)
-    except Exception as error:  # of a date that there is not, or 10,000 brackets: nearly anything
-        raise UserError(f"{path} is not valid YAML: {_explain_yaml(error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected `name: value` lines; received {shown(values)}")
-    try:
-        return Params.model_validate({_name(key): value for key, value in values.items()})
-    except ValidationError as error:
-        lines = [f"{path}: {line}" for line in _explain(error.errors())]
-        raise UserError("\nerror: ".join(lines)) from None
-
-
-def _name(key: object) -> str:
-    """Return a key as text that UTF-8 can hold; Pydantic does not name any other."""
-    return str(key).encode(errors="backslashreplace").decode()
-
-
-def _explain_yaml(error: Exception) -> str:
-    """Return where in the file the parser gave up and why, without its advice to programmers."""
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + " ".join(str(getattr(error, "problem", None) or error).split())
-
-
-def _explain(errors: list[dict]) -> list[str]:
-    """Return a line for each parameter that Pydantic refuses, and for each wrong combination."""
-    by_name = defaultdict(list)
-    for error in errors:
-        by_name[error["loc"][0] if error["loc"] else None].append(error)
-        error["msg"] = error["msg"].removeprefix("Value error, ")
-    lines = []
-    for name, (error, *others) in by_name.items():
-        received = f"; received {shown(error['input'])}"
-        if name is None:
-            lines.append(error["msg"])
-        elif error["type"] == "missing":
-            lines.append(
-                f"{name}: missing; docs/parameters.md lists every parameter with its default"
-            )
-        elif error["type"] == "extra_forbidden":
-            hint = did_you_mean(name, list(Params.model_fields))
-            fault = RENAMED.get(name, f"unknown parameter{hint}")
-            lines.append(f"{shown(name)[1:-1]}: {fault}{received}")
-        else:  # several errors: one for each type that the parameter may have
-            first, *rest = (e["msg"][0].lower() + e["msg"][1:] for e in (error, *others))
-            expected = [first, *(message.removeprefix("input should be ") for message in rest)]
-            lines.append(f"{name}: {' or '.join(expected)}{received}")
-    return lines
 
 
 def _secret_in(url: str) -> str | None:

@@ -1,6 +1,7 @@
 """The backbones: those of keras.applications and EfficientNetLite0, each with its preprocessing."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 from transfer.core.errors import UserError, did_you_mean, one_line, shown
 from transfer.core.files import describe_content
 from transfer.core.params import Params
+from transfer.core.recipes import AUTO
 from transfer.core.runtime import keras
 from transfer.models.efficientnet_lite import EfficientNetLite0
+from transfer.models.folding import count_numbers, frontier
 
 # By name, the function that builds it. The module it comes from has its `preprocess_input`.
 BACKBONES = {
@@ -115,9 +118,32 @@ def check_layers(params: Params, layer_names: Sequence[str]) -> None:
     Raises:
         UserError: Not one of its indices or names.
     """
-    layer_index("fine_tune_at", params.fine_tune_at, layer_names)
+    if params.fine_tune_at != AUTO:
+        layer_index("fine_tune_at", params.fine_tune_at, layer_names)
     if params.views:
         layer_index("views_at", params.views_at, layer_names)
+
+
+def first_layer(base: keras.Model, fine_tune_at: int | str) -> int:
+    """Return the index of the first layer to fine-tune.
+
+    `auto` is the layer with a kernel, among those from 60 to 70 % of the way up, that gets the
+    fewest numbers from below: the start of a block, where frozen and live layers have the least to
+    hand over. For MobileNetV2 that is layer 98, block_11_expand; the tutorial's is 100.
+
+    Args:
+        base: All of its layers frozen.
+        fine_tune_at: The parameter of that name.
+
+    Raises:
+        UserError: The base has no such layer.
+    """
+    names = [layer.name for layer in base.layers]
+    if fine_tune_at != AUTO:
+        return layer_index("fine_tune_at", fine_tune_at, names)
+    middle = range(math.ceil(0.6 * len(names)), int(0.7 * len(names)) + 1)
+    candidates = [index for index in middle if hasattr(base.layers[index], "kernel")]
+    return min(candidates, key=lambda index: count_numbers(frontier(base, live=names[index:])))
 
 
 def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) -> int:

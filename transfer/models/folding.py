@@ -6,6 +6,7 @@ scale and the bias beta - mean * scale (Jacob et al., 2018, section 3.2). Gradie
 these products to kernel, gamma and beta, so folding also holds while they are trained.
 """
 
+import math
 from collections import Counter
 from collections.abc import Container
 
@@ -36,11 +37,9 @@ class Folded(keras.layers.Layer):
         scale = scale * norm.gamma if norm.scale else scale
         mean = norm.moving_mean - conv.bias if conv.use_bias else norm.moving_mean
         bias = norm.beta - mean * scale if norm.center else -mean * scale
-        if isinstance(conv, keras.layers.DepthwiseConv2D):
-            kernel = conv.kernel * keras.ops.reshape(scale, conv.kernel.shape[2:])
-            convolve = keras.ops.depthwise_conv
-        else:
-            kernel, convolve = conv.kernel * scale, keras.ops.conv
+        is_depthwise = isinstance(conv, keras.layers.DepthwiseConv2D)
+        convolve = keras.ops.depthwise_conv if is_depthwise else keras.ops.conv
+        kernel = _scaled_kernel(conv, scale)
         x, kernel, bias = (keras.ops.cast(v, self.compute_dtype) for v in (x, kernel, bias))
         return bias + convolve(
             x, kernel, conv.strides, conv.padding, conv.data_format, conv.dilation_rate
@@ -133,6 +132,37 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
     return keras.models.clone_model(model, clone_function=replace, call_function=call)
 
 
+def absorb_scales(model: keras.Model) -> None:
+    """Multiply the trained kernels by the scale of the normalization after them, which becomes 1.
+
+    The model computes the same as before. But its scales may differ a thousandfold between
+    channels, and a step that suits the kernel of one channel throws another one off.
+
+    Args:
+        model: A Functional model; the variables of its trainable layers are changed in place.
+    """
+    for conv, norm in _foldable_pairs(model).items():
+        if not conv.trainable:
+            continue
+        scale = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
+        scale = scale * norm.gamma if norm.scale else scale
+        mean = norm.moving_mean - conv.bias if conv.use_bias else norm.moving_mean
+        conv.kernel.assign(_scaled_kernel(conv, scale))
+        if conv.use_bias:
+            conv.bias.assign(keras.ops.zeros_like(conv.bias))
+        if norm.scale:
+            norm.gamma.assign(keras.ops.ones_like(scale))
+        norm.moving_mean.assign(mean * scale)
+        norm.moving_variance.assign(keras.ops.full_like(scale, 1 - norm.epsilon))
+
+
+def _scaled_kernel(conv: keras.layers.Layer, scale: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the kernel of a convolution, times a scale for each channel that it puts out."""
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
+        scale = keras.ops.reshape(scale, conv.kernel.shape[2:])
+    return conv.kernel * scale
+
+
 def _is_depthwise(layer: keras.Operation) -> bool:
     """Return whether a layer is a grouped convolution with one group per channel."""
     return (
@@ -183,6 +213,11 @@ def frontier(model: keras.Model, live: Container[str] = ()) -> list[keras.KerasT
             changing.update(id(tensor) for tensor in keras.tree.flatten(node.output))
             tensors |= {id(tensor): tensor for tensor in inputs if id(tensor) not in changing}
     return list(tensors.values()) or [model.output]
+
+
+def count_numbers(tensors: list[keras.KerasTensor]) -> int:
+    """Return how many numbers some tensors hold for each image."""
+    return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
 
 
 def between(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) -> keras.Model:

@@ -1,5 +1,7 @@
 """Optimizers with the schedule and the weight decay that the parameters ask for."""
 
+from collections.abc import Callable
+
 from transfer.core.params import Params
 from transfer.core.runtime import keras
 
@@ -8,7 +10,7 @@ NOT_DECAYED = ["bias", "beta", "gamma"]
 
 
 def build_optimizer(
-    kind: type[keras.optimizers.Optimizer],
+    kind: Callable[..., keras.optimizers.Optimizer],
     rate: float,
     epochs: int,
     image_count: int,
@@ -17,7 +19,7 @@ def build_optimizer(
     """Build the optimizer of one phase of the training.
 
     Args:
-        kind: A class of keras.optimizers.
+        kind: A class of keras.optimizers, or a function that calls one.
         rate: The highest learning rate.
         epochs: Epochs of the phase, for the schedule.
         image_count: Training images, of which the steps of an epoch follow.

@@ -1,11 +1,14 @@
 """The two phases of a training, told apart by a few values only: the head, then fine-tuning."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from transfer.core.cpu import describe_cpu
 from transfer.core.files import METRICS, write_json
 from transfer.core.params import Params
+from transfer.core.recipes import AUTO
 from transfer.core.runtime import keras
 from transfer.models.classifier import count_trainable_parameters
 from transfer.training.features import Features
@@ -14,23 +17,44 @@ from transfer.training.optimizers import build_optimizer
 from transfer.training.resume import TrainingState
 from transfer.training.targets import Targets
 
+OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
+}
+IMAGES = 12_000  # that fine-tuning sees in all, by the recipe `robust`
+EPOCHS = 3, 12  # at least, so that a large set is seen more than once; at most, for a small one
+
 
 @dataclass(frozen=True)
 class Phase:
     """One of the two phases of a training.
 
     name: Of its stage, and of its file in metrics/.
-    optimizer: A class of keras.optimizers.
+    optimizer: One of OPTIMIZERS.
     learning_rate: The highest one, where a schedule changes it.
     epochs: How many, unless early stopping ends the phase before.
     first_epoch: The number of its first epoch, from 1; fine-tuning continues the head's count.
     """
 
     name: str
-    optimizer: type[keras.optimizers.Optimizer]
+    optimizer: Callable[..., keras.optimizers.Optimizer]
     learning_rate: float
     epochs: int
     first_epoch: int = 1
+
+
+def fine_tuning_epochs(epochs: int | str, image_count: int) -> int:
+    """Return the epochs of fine-tuning.
+
+    Args:
+        epochs: The parameter fine_tune_epochs; `auto`: as many as show IMAGES images.
+        image_count: Training images.
+    """
+    if epochs != AUTO:
+        return epochs
+    fewest, most = EPOCHS
+    return min(max(fewest, round(IMAGES / image_count)), most)
 
 
 def train_phase(
@@ -75,7 +99,7 @@ def report(
     Args:
         phase: Names the file in metrics/.
         classifier: Its trainable parameters are counted.
-        epochs: How many were trained.
+        epochs: How many were trained; 0: the head was solved.
         kept: The row of the history whose weights are kept.
         started: `time.monotonic()` at the start of the stage.
         more: Further metrics, or other values for those written here.
@@ -90,7 +114,8 @@ def report(
         "cpu": describe_cpu(),
     }
     write_json(METRICS / f"{phase.name}.json", metrics | more)
+    trained = f"{epochs} epochs" if epochs else "solved"
     print(
-        f"{phase.name}: {epochs} epochs, {trainable:,} trainable parameters, validation accuracy "
+        f"{phase.name}: {trained}, {trainable:,} trainable parameters, validation accuracy "
         f"{val_accuracy:.4f}, loss {val_loss:.4f}, {time.monotonic() - started:.0f} s"
     )

@@ -23,7 +23,7 @@ from transfer.core.parallel import CORES, map_in_threads
 from transfer.core.runtime import FROZEN_RUNTIME, keras
 from transfer.data.dataset import Reader, Split, StoredArray, plain_pixels, write_array_header
 from transfer.models.features import extract_from_pixels, extract_from_tensors, pooled_base
-from transfer.models.folding import between, frontier
+from transfer.models.folding import between, count_numbers, frontier
 from transfer.training.augmentation import Augmentation, augmented_pixels
 from transfer.training.features import Features, through
 from transfer.training.resume import KEPT_SECONDS, files_of, hash_of, library_versions
@@ -125,7 +125,7 @@ def _check_size(
         UserError: It is over `max_bytes`.
     """
     train, val = splits
-    width = _numbers(stored)
+    width = count_numbers(stored)
     size = 2 * width * (views * len(train.rows) + len(val.rows))
     if size > max_bytes:
         raise UserError(
@@ -170,7 +170,7 @@ def _store(
     with replacing(folder) as temporary:
         temporary.mkdir()
         pixels = augmented_pixels(train, augmentation)
-        width = _numbers(stored)
+        width = count_numbers(stored)
         _write(temporary / "train.npy", through(extract, pixels), len(train.rows), views, width)
         _write(temporary / "val.npy", through(extract, plain_pixels(val)), len(val.rows), 1, width)
         size = sum(file.stat().st_size for file in temporary.iterdir())
@@ -192,10 +192,6 @@ def _write(path: Path, read: Reader, rows: int, views: int, width: int) -> None:
         for tensors in map_in_threads(lambda batch: read(*batch), bar, 2 * CORES):
             flat = [tensor.reshape(len(tensor), -1) for tensor in tensors]
             file.write(np.concatenate(flat, axis=1).astype(np.float16).tobytes())
-
-
-def _numbers(tensors: list[keras.KerasTensor]) -> int:
-    return sum(int(np.prod(tensor.shape[1:])) for tensor in tensors)
 
 
 def _reader(array: StoredArray, image_count: int, shapes: list[tuple[int, ...]]) -> Reader:

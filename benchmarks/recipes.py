@@ -1,0 +1,121 @@
+"""Compare the recipes on image sets of one's own, through the whole pipeline.
+
+python -m benchmarks.recipes NAME=SOURCE … [--recipes …] [--backbones …] [--seeds …] [--per-class N]
+
+A SOURCE is a folder, an archive or a table, as `data_url` takes it, whose images are split already.
+Its validation images become the test images, which choose nothing; an eighth of its training images
+are the validation images instead. With a test split besides, all three stay. A run that
+benchmarks/recipes.json has already is not repeated.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import BENCHMARKS, machine, measure, table
+from scripts.project import PROJECT, set_params, temporary_copy
+from transfer.data.labels import FOLDER_NAMES
+
+RESULTS = BENCHMARKS / "recipes.json"
+PAGE = PROJECT / "docs/recipes.md"
+MARK, END = "<!-- python -m benchmarks.recipes writes from here -->\n", "<!-- to here -->\n"
+STAGES = ("split", "train_head", "fine_tune", "evaluate")
+VAL_FRACTION = 1 / 8  # of the training images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", metavar="NAME=SOURCE")
+    parser.add_argument("--recipes", nargs="+", default=["tutorial", "robust"])
+    parser.add_argument("--backbones", nargs="+", default=["MobileNetV2", "EfficientNetLite0"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--per-class", type=int, help="train on so many images of each class")
+    arguments = parser.parse_args()
+    sets = dict(text.split("=", 1) for text in arguments.sets)
+    grid = itertools.product(arguments.seeds, sets, arguments.backbones, arguments.recipes)
+    for seed, name, backbone, recipe in grid:
+        label = f"{name}, {arguments.per_class} a class" if arguments.per_class else name
+        key = f"{label}/{backbone}/{recipe}/{seed}"
+        results = read()
+        if key not in results["runs"]:
+            params = {"recipe": recipe, "backbone": backbone, "seed": seed}
+            results["runs"][key] = run(sets[name], arguments.per_class, params)
+            RESULTS.write_text(json.dumps(results | {"machine": machine()}, indent=1) + "\n")
+            write_page(results["runs"])
+
+
+def read() -> dict:
+    """Return what recipes.json holds so far."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
+
+
+def run(source: str, per_class: int | None, params: dict) -> dict:
+    """Run the pipeline; return accuracies, the mean recall and the seconds of each stage."""
+    with temporary_copy(None, data_url=source, **params) as folder:
+        measure([sys.executable, "-m", "stages.download"], folder)
+        val_fraction = set_apart(folder / "data/raw", per_class, params["seed"])
+        set_params(folder, val_fraction=val_fraction)
+        seconds = {
+            stage: round(measure([sys.executable, "-m", f"stages.{stage}"], folder)[0], 1)
+            for stage in STAGES
+        }
+        scores = json.loads((folder / "metrics/evaluate.json").read_text())
+        tuned = json.loads((folder / "metrics/fine_tune.json").read_text())
+        with (folder / "metrics/classes.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["model"] == "fine-tuned"]
+        return {
+            "tested": sum(int(row["images"]) for row in rows),
+            "accuracy": scores["accuracy"],
+            "head_accuracy": scores["head_accuracy"],
+            "mean_recall": round(statistics.mean(float(row["recall"]) for row in rows), 5),
+            "delivered": tuned["delivered"],
+            "seconds": seconds,
+        }
+
+
+def set_apart(raw: Path, per_class: int | None, seed: int) -> float:
+    """Make the validation images the test images; return the val_fraction to split with."""
+    splits = {FOLDER_NAMES.get(path.name.lower()): path for path in raw.iterdir()}
+    if "train" not in splits or "test" in splits:  # or packed into shards
+        return 0.2
+    splits["val"].rename(raw / "test")
+    rng = np.random.default_rng(seed)
+    for folder in splits["train"].iterdir() if per_class else ():
+        for path in rng.permutation(sorted(folder.iterdir()))[per_class:]:
+            path.unlink()
+    count = sum(path.is_file() for path in splits["train"].rglob("*"))
+    return VAL_FRACTION * count / sum(path.is_file() for path in raw.rglob("*"))
+
+
+def write_page(runs: dict) -> None:
+    """Replace the table of docs/recipes.md."""
+    settings = {}
+    for key, row in runs.items():
+        settings.setdefault(tuple(key.split("/")[:3]), []).append(row)
+    rows = []
+    for (name, backbone, recipe), group in sorted(settings.items()):
+        accuracies = [row["accuracy"] for row in group]
+        spread = f" ± {statistics.stdev(accuracies):.3f}" if len(group) > 1 else ""
+        means = [
+            f"{statistics.mean(row[score] for row in group):.3f}"
+            for score in ("head_accuracy", "mean_recall")
+        ]
+        seconds = statistics.median(sum(row["seconds"].values()) for row in group)
+        first = f"{statistics.mean(accuracies):.3f}{spread}"
+        tested = f"{group[0]['tested']:,}"
+        rows.append([name, tested, backbone, recipe, len(group), first, *means, f"{seconds:.0f}"])
+    header = ["set", "test images", "backbone", "recipe", "seeds", "accuracy", "head alone"]
+    text, rest = PAGE.read_text(), [*header, "mean recall", "seconds"]
+    before, _, after = text.partition(MARK)
+    _, _, after = after.partition(END)
+    PAGE.write_text(f"{before}{MARK}{table(rest, rows)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
