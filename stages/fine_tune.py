@@ -51,6 +51,7 @@ def main() -> None:
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
     first = first_layer(base, params.fine_tune_at)
+    print(f"fine_tune: from layer {first} of {len(base.layers)}, {base.layers[first].name}")
     unfreeze(base, first)
     if params.fold_normalization:
         absorb_scales(base)

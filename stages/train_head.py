@@ -37,9 +37,9 @@ def main() -> None:
         base, params.backbone, len(train.class_names), params.dropout, params.seed
     )
     phase = Phase("train_head", OPTIMIZERS["adam"], params.head_learning_rate, params.head_epochs)
+    state = TrainingState(phase.name, params, replicas)
     if params.head_solver == "lbfgs" and replicas and not replicas.is_chief:
         sys.exit()  # the solver is no work to share
-    state = TrainingState(phase.name, params, replicas)
     features = head_features(classifier, train, val, params)
     if params.head_solver == "lbfgs":
         history = [(0, *solve_head(classifier, features, train, val, params))]

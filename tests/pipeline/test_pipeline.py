@@ -81,6 +81,25 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     repository.restore()
 
 
+def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(repository):
+    changes = ("recipe=robust", "head_solver=lbfgs", "fine_tune_at=120")
+    output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
+    assert ran(output) == STAGES[1:]
+    assert "set instead: image_size 32, head_epochs 1, fine_tune_epochs 1, fine_tune_at 120" in output
+    assert "train_head: solved, 1,281 trainable parameters" in output
+    assert "fine_tune: from layer 120 of 154, block_13_depthwise" in output
+    assert metrics_of(repository, "train_head")["epochs"] == 0
+    tuned = metrics_of(repository, "fine_tune")
+    assert tuned["delivered"] == "head" or tuned["fraction"] in (0.25, 0.5, 0.75, 1.0)
+    history = rows_of(repository.folder / "metrics/history.csv")
+    assert [row["epoch"] for row in history] == ["0", "1"]
+    card = (repository.folder / "models/model_card.md").read_text()
+    assert "By the recipe `robust`." in card
+    assert "| trained by | L-BFGS | Adam |" in card
+    assert "| epochs | to convergence | 1 |" in card
+    repository.restore()
+
+
 @pytest.mark.slow
 def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repository):
     output = repository.dvc("exp", "run", "-S", "fine_tune_learning_rate=0.3")

@@ -119,6 +119,14 @@ def test_processes_on_two_machines_of_which_one_is_killed_come_to_the_same_bytes
     assert not (second / "models/head.keras").exists() and not (second / "metrics").exists()
 
 
+def test_two_processes_come_to_the_bytes_of_one_where_the_head_is_solved(copy):
+    solved = {"recipe": "robust", "head_solver": "lbfgs"}
+    one, two = copy("one", **solved), copy("two", **solved)
+    assert "train_head: solved" in finish(start(one))
+    assert "train_head: solved" in finish(start(two, **TWO))
+    assert outputs(one) == outputs(two)
+
+
 def test_processes_with_other_parameters_are_refused(copy):
     first, second = copy("first"), copy("second", head_learning_rate=0.5)
     chief, other = by_hand(first, second)

@@ -70,7 +70,7 @@ def describe(values: dict) -> str:
     """
     recipe = RECIPES[values["recipe"]]
     own = {name: values[name] for name in recipe if values[name] != recipe[name]}
-    kept = {name: value for name, value in recipe.items() if name not in own}
+    kept = {n: value for n, value in recipe.items() if n not in own and value != AUTO}
     if values["head_solver"] == "lbfgs":
         kept = {name: value for name, value in kept.items() if name not in OF_ADAM}
     line = f"recipe {values['recipe']}: {_listed(kept)}"
