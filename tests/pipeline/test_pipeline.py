@@ -85,7 +85,8 @@ def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(reposito
     changes = ("recipe=robust", "head_solver=lbfgs", "fine_tune_at=120")
     output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
     assert ran(output) == STAGES[1:]
-    assert "set instead: image_size 32, head_epochs 1, fine_tune_epochs 1, fine_tune_at 120" in output
+    own = "image_size 32, head_epochs 1, fine_tune_epochs 1, fine_tune_at 120"
+    assert f"set instead: {own}" in output
     assert "train_head: solved, 1,281 trainable parameters" in output
     assert "fine_tune: from layer 120 of 154, block_13_depthwise" in output
     assert metrics_of(repository, "train_head")["epochs"] == 0
