@@ -40,7 +40,7 @@ def set_limit(folder, value):
     text = (PROJECT / "params.yaml").read_text()
     assert "max_rejected: 0.1 " in text
     text = text.replace("max_rejected: 0.1 ", f"max_rejected: {value} ")
-    (folder / "params.yaml").write_text(text.replace("image_size: 160 ", "image_size: 32 "))
+    (folder / "params.yaml").write_text(text.replace("image_size: auto ", "image_size: 32 "))
 
 
 def add(name, data):

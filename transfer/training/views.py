@@ -90,7 +90,8 @@ def _folder(
     """Return the folder of the features, named by a hash of all that they depend on."""
     base = classifier.get_layer("base")
     names = [layer.name for layer in base.layers[1:]]  # Keras numbers the inputs of all models
-    weights = hashlib.sha256(b"".join(weight.tobytes() for weight in base.get_weights()))
+    below = base.layers[: len(base.layers) - len(later)]
+    weights = hashlib.sha256(b"".join(w.tobytes() for x in below for w in x.get_weights()))
     colours = keras.ops.convert_to_numpy(classifier.get_layer("preprocessing")(PROBE))
     parts = {
         "images": [sha256(split.images.path) for split in splits],
