@@ -8,6 +8,7 @@ distorts the base less than from a random one (Kumar et al., 2022).
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from transfer.core.parallel import CORES, map_in_threads
@@ -53,7 +54,8 @@ def solve_head(
         class_weight="balanced" if params.class_weights == "balanced" else None,
         max_iter=1000,
     )
-    solver.fit(x, labels)
+    with threadpool_limits(1):  # else the last digits depend on the number of cores
+        solver.fit(x, labels)
     dense = classifier.get_layer("head").layers[-1]
     dense.set_weights([solver.coef_.T / scale, solver.intercept_])
     x_val = read_all(features.val, np.arange(len(val.labels)), 1) / scale
