@@ -9,12 +9,12 @@ from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.recipes import describe
 from transfer.core.runtime import keras
-from transfer.data.dataset import Split, load_split
+from transfer.data.dataset import Split, load_split, plain_pixels
 from transfer.models.backbones import build_base, check_layers, load_weights
 from transfer.models.classifier import Description, build_classifier, save_model
 from transfer.training.augmentation import build_augmentation
-from transfer.training.convex import solve_head
-from transfer.training.features import Features, compute_features
+from transfer.training.convex import plain_and_mirrored, solve_head
+from transfer.training.features import Features, compute_features, features_of
 from transfer.training.launch import run_training
 from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
 from transfer.training.phase import OPTIMIZERS, Phase, report, train_phase
@@ -56,7 +56,13 @@ def main() -> None:
 
 
 def head_features(classifier: keras.Model, train: Split, val: Split, params: Params) -> Features:
-    """Return the features of the whole base: stored ones if there are views, else computed."""
+    """Return the features of the whole base: stored ones if there are views, else computed.
+
+    A solver needs each image twice only, so that nothing is stored for it.
+    """
+    if params.head_solver == "lbfgs":
+        pixels = plain_and_mirrored(train, params.flip)
+        return features_of(classifier, pixels, plain_pixels(val), params.precision)
     augmentation = build_augmentation(params)
     if not params.views:
         return compute_features(classifier, train, val, augmentation, params.precision)

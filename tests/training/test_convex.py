@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
-from tests.helpers.models import AUGMENTATION, PARAMS, make_classifier, make_split
+from tests.helpers.models import PARAMS, make_classifier, make_split
 from transfer.core.runtime import keras
+from transfer.data.dataset import plain_pixels
 from transfer.training import convex
-from transfer.training.features import compute_features
+from transfer.training.features import features_of
 
 
 def solve(classes, count=24, **params):
     classifier, split = make_classifier(classes), make_split(count, classes)
-    features = compute_features(classifier, split, split, AUGMENTATION, "float32")
+    pixels = convex.plain_and_mirrored(split, PARAMS.flip)
+    features = features_of(classifier, pixels, plain_pixels(split), "float32")
     scores = convex.solve_head(classifier, features, split, split, PARAMS.model_copy(update=params))
     return classifier, split, features, scores
 
@@ -72,3 +74,14 @@ def test_the_same_images_give_the_same_head():
     one, other = (solve(3)[0].get_layer("head").layers[-1].get_weights() for _ in range(2))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("flip", "axes"), [("horizontal", 1), ("vertical", 0), ("horizontal_and_vertical", (0, 1))]
+)
+def test_the_second_view_is_mirrored_as_flip_says(flip, axes):
+    split = make_split(4)
+    read, rows = convex.plain_and_mirrored(split, flip), np.array([2, 0])
+    plain = split.images[split.rows[rows]]
+    np.testing.assert_array_equal(read(rows, 1)[0], plain)
+    np.testing.assert_array_equal(read(rows, 2)[0], [np.flip(image, axes) for image in plain])

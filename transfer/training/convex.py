@@ -14,14 +14,34 @@ from tqdm import tqdm
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.core.params import Params
 from transfer.core.runtime import keras
-from transfer.data.dataset import Reader, Split
+from transfer.data.dataset import Reader, Split, plain_pixels
 from transfer.training.features import Features
 
-VIEWS = 2  # of each training image
+# Axes of pixels [B, H, W, 3] that each value of `flip` mirrors.
+AXES = {"none": (), "horizontal": 2, "vertical": 1, "horizontal_and_vertical": (1, 2)}
 MAX_ROWS = 50_000  # of features at a time in memory: 256 MB of 1,280 numbers each
 # L2 penalty of the weights, for features whose standard deviation is 1 (root mean square over all).
 PENALTY = 0.03
 BATCH = 32  # images
+
+
+def plain_and_mirrored(split: Split, flip: str) -> Reader:
+    """Return a reader of a split's pixels: plain in view 1, mirrored in view 2.
+
+    Random crops make a solved head worse (docs/recipes.md): they show other scales than the images
+    that it has to classify.
+
+    Args:
+        split: The training images.
+        flip: The parameter of that name.
+    """
+    plain = plain_pixels(split)
+
+    def read(indices: np.ndarray, view: int) -> tuple[np.ndarray, ...]:
+        (pixels,) = plain(indices, view)
+        return (np.ascontiguousarray(np.flip(pixels, AXES[flip])) if view == 2 else pixels,)
+
+    return read
 
 
 def solve_head(
@@ -33,10 +53,10 @@ def solve_head(
 
     Args:
         classifier: With a frozen base; its last layer is changed in place.
-        features: The pooled output of the base, [B, D].
+        features: The pooled output of the base, [B, D], of `plain_and_mirrored` images.
         train: The training images.
         val: The validation images, which only give scores.
-        params: Class weights and seed are read here.
+        params: Class weights, seed and flip are read here.
 
     Returns:
         Accuracy and loss on the training images, without the penalty, and on the validation images.
@@ -44,7 +64,7 @@ def solve_head(
     rows = np.arange(len(train.labels))
     if len(rows) > MAX_ROWS:
         rows = np.sort(np.random.default_rng(params.seed).choice(rows, MAX_ROWS, replace=False))
-    views = max(1, min(features.views or VIEWS, MAX_ROWS // len(rows)))
+    views = 1 if params.flip == "none" else max(1, min(2, MAX_ROWS // len(rows)))
     parts = [read_all(features.train, rows, view) for view in range(1, views + 1)]
     x, labels = np.concatenate(parts), np.tile(train.labels[rows], views)
     scale = np.sqrt(x.var(axis=0).mean())

@@ -38,13 +38,27 @@ def compute_features(
         augmentation: What each epoch does to the training images.
         precision: Of the live layers, as for `fold`.
     """
+    return features_of(
+        classifier, augmented_pixels(train, augmentation), plain_pixels(val), precision
+    )
+
+
+def features_of(classifier: keras.Model, train: Reader, val: Reader, precision: str) -> Features:
+    """Return features that are computed from pixels.
+
+    Args:
+        classifier: As for `compute_features`.
+        train: Reads the pixels of training images, uint8 [B, H, W, 3].
+        val: Reads those of validation images.
+        precision: As for `fold`.
+    """
     base = pooled_base(classifier, precision)
     start = frontier(base)
     preprocessing = classifier.get_layer("preprocessing")
     extract = extract_from_pixels(between(base.inputs, start), preprocessing)
     return Features(
-        through(extract, augmented_pixels(train, augmentation)),
-        through(extract, plain_pixels(val)),
+        through(extract, train),
+        through(extract, val),
         between(start, base.outputs),
     )
 
