@@ -45,13 +45,16 @@ from transfer.training.views import stored_features
 def main() -> None:
     started = time.monotonic()
     params = load_params()
-    print(describe(dict(params)))
     replicas = build_replicas(read_launch())
+    is_chief = not replicas or replicas.is_chief
+    if is_chief:
+        print(describe(dict(params)))
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
     first = first_layer(base, params.fine_tune_at)
-    print(f"fine_tune: from layer {first} of {len(base.layers)}, {base.layers[first].name}")
+    if is_chief:
+        print(f"fine_tune: from layer {first} of {len(base.layers)}, {base.layers[first].name}")
     unfreeze(base, first)
     if params.fold_normalization:
         absorb_scales(base)

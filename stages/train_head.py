@@ -27,8 +27,10 @@ from transfer.training.views import stored_features
 def main() -> None:
     started = time.monotonic()
     params = load_params()
-    print(describe(dict(params)))
     replicas = build_replicas(read_launch())
+    is_chief = not replicas or replicas.is_chief
+    if is_chief:
+        print(describe(dict(params)))
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
     check_layers(params, [layer.name for layer in base.layers])  # not after hours of training
@@ -38,7 +40,7 @@ def main() -> None:
     )
     phase = Phase("train_head", OPTIMIZERS["adam"], params.head_learning_rate, params.head_epochs)
     state = TrainingState(phase.name, params, replicas)
-    if params.head_solver == "lbfgs" and replicas and not replicas.is_chief:
+    if params.head_solver == "lbfgs" and not is_chief:
         sys.exit()  # the solver is no work to share
     features = head_features(classifier, train, val, params)
     if params.head_solver == "lbfgs":
