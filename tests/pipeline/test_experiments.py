@@ -105,7 +105,7 @@ def test_a_branch_is_compared_with_main(repository):
     repository.dvc("exp", "branch", "both", "my-branch")
     params = repository.dvc("params", "diff", "main", "my-branch", "--md")
     assert "| params.yaml | fine_tune_at            | auto   | 140         |" in params
-    assert "| params.yaml | fine_tune_learning_rate | 1e-05  | 1e-06       |" in params
+    assert "| params.yaml | fine_tune_learning_rate | auto   | 1e-06       |" in params
     metrics = json.loads(repository.dvc("metrics", "diff", "main", "my-branch", "--json"))
     change = metrics["metrics/fine_tune.json"]["trainable_parameters"]
     assert (change["old"], change["new"]) == (1_862_721, 1_041_281)
