@@ -55,9 +55,7 @@ def fill(values: dict) -> dict:
     }
     if values.get("head_solver") == AUTO and any(values.get(name) != AUTO for name in OF_ADAM):
         filled["head_solver"] = "adam"
-    if values.get("warmup_epochs") == AUTO and 1 in map(
-        values.get, ("head_epochs", "fine_tune_epochs")
-    ):
+    if values.get("warmup_epochs") == AUTO and 1 in map(values.get, EPOCHS):
         filled["warmup_epochs"] = 0
     return filled
 

@@ -49,7 +49,7 @@ def solve_head(
 ) -> tuple[float, ...]:
     """Give a classifier's head the weights of a logistic regression on its frozen features.
 
-    Of a set with more than MAX_ROWS images, as many are drawn.
+    Of a set with more than MAX_ROWS images, as many are drawn, besides the first of each class.
 
     Args:
         classifier: With a frozen base; its last layer is changed in place.
@@ -63,7 +63,8 @@ def solve_head(
     """
     rows = np.arange(len(train.labels))
     if len(rows) > MAX_ROWS:
-        rows = np.sort(np.random.default_rng(params.seed).choice(rows, MAX_ROWS, replace=False))
+        drawn = np.random.default_rng(params.seed).choice(rows, MAX_ROWS, replace=False)
+        rows = np.union1d(drawn, np.unique(train.labels, return_index=True)[1])
     views = 1 if params.flip == "none" else max(1, min(2, MAX_ROWS // len(rows)))
     parts = [read_all(features.train, rows, view) for view in range(1, views + 1)]
     x, labels = np.concatenate(parts), np.tile(train.labels[rows], views)
