@@ -24,18 +24,19 @@ def spoil(value):
     return value + np.random.default_rng(0).normal(0, 3, value.shape).astype("float32")
 
 
-def test_the_best_on_the_validation_images_is_taken_and_its_scores_are_the_models(tuned):
+@pytest.mark.parametrize("worse", ["end", "start"])  # the best are 1/2 and the end
+def test_the_best_on_the_validation_images_is_taken_and_its_scores_are_the_models(tuned, worse):
     classifier, features, targets, good = tuned
-    for variable, value in zip(classifier.trainable_variables, good, strict=True):
-        variable.assign(spoil(value))
-    bad = [variable.numpy() for variable in classifier.trainable_variables]
-    fraction, accuracy, loss = interpolate(classifier, good, features, targets, 5)
-    assert fraction in FRACTIONS
-    for variable, a, b in zip(classifier.trainable_variables, good, bad, strict=True):
+    bad = [spoil(value) for value in good]
+    start, end = (good, bad) if worse == "end" else (bad, good)
+    for variable, value in zip(classifier.trainable_variables, end, strict=True):
+        variable.assign(value)
+    fraction, accuracy, loss = interpolate(classifier, start, features, targets, 5)
+    for variable, a, b in zip(classifier.trainable_variables, start, end, strict=True):
         np.testing.assert_allclose(variable.numpy(), a + fraction * (b - a), rtol=1e-5, atol=1e-6)
     found = {}
     for other in FRACTIONS:
-        for variable, a, b in zip(classifier.trainable_variables, good, bad, strict=True):
+        for variable, a, b in zip(classifier.trainable_variables, start, end, strict=True):
             variable.assign(a + other * (b - a))
         logits = classifier.predict(SPLIT.images[SPLIT.rows], verbose=0)[:, 0]
         right = (logits > 0) == (SPLIT.labels == 1)
