@@ -81,6 +81,8 @@ def main() -> None:
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)
     more |= deliver(classifier, tuned, head)
+    if more["delivered"] == "head":
+        more.pop("fraction", None)  # none of the way
     report(phase, classifier, len(history), tuned, started, **more)
     state.remove()
 

@@ -1,5 +1,6 @@
 """Several processes work on a stage: started by hand, as on several machines, or by a launcher."""
 
+import json
 import os
 import re
 import shutil
@@ -125,6 +126,10 @@ def test_two_processes_come_to_the_bytes_of_one_where_the_head_is_solved(copy):
     assert "train_head: solved" in finish(start(one))
     assert "train_head: solved" in finish(start(two, **TWO))
     assert outputs(one) == outputs(two)
+    said = finish(start(two, "fine_tune", **TWO))
+    assert said.count("recipe robust: ") == said.count("fine_tune: from layer ") == 1
+    tuned = json.loads((two / "metrics/fine_tune.json").read_text())
+    assert ("fraction" in tuned) == (tuned["delivered"] == "fine-tuned")
 
 
 def test_processes_with_other_parameters_are_refused(copy):
