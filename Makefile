@@ -87,6 +87,7 @@ faults: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT
 
 bench: install  ## compare with the tutorial's script, measure every trick and scale (over an hour)
 	python -m benchmarks.compare
+	python -m benchmarks.headline
 	python -m benchmarks.tricks
 	python -m benchmarks.sweeps
 	python -m benchmarks.strategies

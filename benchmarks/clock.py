@@ -28,9 +28,10 @@ class Clock(keras.callbacks.Callback):
         self.validation.append(self.validation_seconds)
 
     def result(self, history: dict) -> dict:
-        """Return the seconds of each epoch, and the scores of the last epoch."""
+        """Return the seconds and the validation accuracy of each epoch, and the last scores."""
         last = {name: values[-1] for name, values in history.items()}
-        return {"train": self.train, "validation": self.validation} | last
+        times = {"train": self.train, "validation": self.validation}
+        return times | {"val_accuracies": history["val_accuracy"]} | last
 
 
 def write_result(path: Path, result: dict) -> None:

@@ -63,7 +63,7 @@ def main() -> None:
         "fine_tune",
         OPTIMIZERS[params.fine_tune_optimizer],
         params.fine_tune_learning_rate,
-        fine_tuning_epochs(params.fine_tune_epochs, len(train.rows)),
+        fine_tuning_epochs(params.fine_tune_epochs, len(train.rows), train.images.shape[1]),
         first_epoch=int(head_history[-1][0]) + 1,
     )
     state = TrainingState(phase.name, params, replicas)
@@ -72,7 +72,7 @@ def main() -> None:
     before = [variable.numpy() for variable in classifier.trainable_variables]
     history = train_phase(phase, classifier, features, targets, params, state)
     tuned, head = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (history, head_history))
-    more = {"threads": THREADS}
+    more = {"first_layer": first, "threads": THREADS}
     if params.interpolate_weights:
         more["fraction"], *tuned = interpolate(
             classifier, before, features, targets[1], params.batch_size

@@ -48,7 +48,11 @@ def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
 def test_metrics_hold_what_others_rely_on(repository):
     of_training = {"val_accuracy", "val_loss", "epochs", "trainable_parameters", "cpu"}
     assert set(metrics_of(repository, "train_head")) == of_training
-    assert set(metrics_of(repository, "fine_tune")) == of_training | {"threads", "delivered"}
+    assert set(metrics_of(repository, "fine_tune")) == of_training | {
+        "first_layer",
+        "threads",
+        "delivered",
+    }
     scores = metrics_of(repository, "evaluate")
     assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
     assert {"accuracy", "loss", "roc_auc"} <= {name.removeprefix("head_") for name in scores}
@@ -91,6 +95,7 @@ def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(reposito
     assert "fine_tune: from layer 120 of 154, block_13_depthwise" in output
     assert metrics_of(repository, "train_head")["epochs"] == 0
     tuned = metrics_of(repository, "fine_tune")
+    assert tuned["first_layer"] == 120
     of_head = tuned["delivered"] == "head"
     assert ("fraction" not in tuned) if of_head else tuned["fraction"] in (0.25, 0.5, 0.75, 1.0)
     history = rows_of(repository.folder / "metrics/history.csv")
