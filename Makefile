@@ -10,7 +10,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --progress-bar on
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 # What make sweep runs, and how many points at a time.
-GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=1e-4,3e-4
+GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=3e-4,1e-3
 JOBS := 1
 FAULTS := archives disk images kills trust
 
