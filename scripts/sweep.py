@@ -28,6 +28,7 @@ from transfer.reporting.style import save
 WHOLE = (1, 1)  # part 1 of 1
 POLL_SECONDS = 10  # listing the experiments takes one or two
 LIST_SECONDS = 60  # after which the listing counts as hung
+LIST_ATTEMPTS = 3  # to list; it fails while a worker removes an experiment's folder
 TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
 
 
@@ -182,15 +183,24 @@ def start_workers(jobs: int) -> None:
 def list_experiments(name: str) -> list[dict]:
     """Return the experiments of a sweep on this commit, as `dvc exp show --json` prints them.
 
-    The command never returns if a worker removes the temporary repository of an experiment while
-    the command reads metrics from it (DVC 3.67.1, pygit2 1.21.0); it is then started again.
+    The command fails, or never returns, if a worker removes the temporary repository of an
+    experiment while the command reads it (DVC 3.67.1, pygit2 1.21.0); it is then started again.
+
+    Raises:
+        UserError: dvc failed LIST_ATTEMPTS times.
     """
-    timeout, revisions = LIST_SECONDS, None
+    timeout, failures, revisions = LIST_SECONDS, 0, None
     while revisions is None:
         try:
             revisions = json.loads(dvc("exp", "show", "--json", read=True, timeout=timeout))
         except subprocess.TimeoutExpired:
             timeout *= 2  # it may only be slow
+        except UserError:
+            failures += 1
+            if failures == LIST_ATTEMPTS:
+                raise
+            print(f"{name}: an experiment may just have ended; listing again", file=sys.stderr)
+            time.sleep(POLL_SECONDS)
     named = re.compile(rf"{re.escape(name)}(-\d+)?")
     experiments = [e for revision in revisions for e in revision["experiments"] or []]
     return [e for e in experiments if named.fullmatch(e["name"] or "")]

@@ -3,8 +3,11 @@
 import json
 import subprocess
 
+import pytest
+
 from scripts import sweep
 from scripts.sweep_table import find_swept, make_row, rank, sort_values, to_markdown
+from transfer.core.errors import UserError
 
 
 def make_point(name, accuracy, loss, **params):
@@ -63,3 +66,20 @@ def test_a_listing_that_hangs_is_started_again(monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     assert [e["name"] for e in sweep.list_experiments("grid")] == ["grid", "grid-2"]
     assert timeouts == [60, 120, 240]
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_listing_that_fails_is_started_again_but_not_for_ever(monkeypatch, capsys, failures):
+    codes = [1] * failures + [0]
+
+    def run(command, **options):
+        return subprocess.CompletedProcess(command, codes.pop(0), '[{"experiments": null}]')
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sweep, "POLL_SECONDS", 0)
+    if failures < 3:
+        assert sweep.list_experiments("grid") == []
+    else:
+        with pytest.raises(UserError, match="`dvc exp show --json` failed"):
+            sweep.list_experiments("grid")
+    assert capsys.readouterr().err == "grid: an experiment may just have ended; listing again\n" * 2
