@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.common import measure, save_results
+from benchmarks.common import measure, read_results, save_results
 from scripts.project import temporary_copy
 
 FAMILIES = (
@@ -32,7 +32,7 @@ SETTINGS = {
 def main() -> None:
     for backbone in sys.argv[1:] or FAMILIES:
         row = {backbone: try_backbone(backbone)}
-        report.write(save_results({"backbones": save_results({}).get("backbones", {}) | row}))
+        report.write(save_results({"backbones": read_results().get("backbones", {}) | row}))
 
 
 def try_backbone(backbone: str) -> dict:

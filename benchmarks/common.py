@@ -49,8 +49,10 @@ def read_results() -> dict:
 
 
 def save_results(changes: dict) -> dict:
-    """Update results.json; return all of it."""
-    results = read_results() | {"machine": machine()} | changes
+    """Update results.json, which says where each of its parts was measured; return all of it."""
+    results = read_results() | changes
+    machines = results.get("machines", {}) | dict.fromkeys(changes, machine())
+    results["machines"] = machines
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     return results
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.common import BENCHMARKS, machine, measure
 from benchmarks.compare import link_splits
 from scripts.project import PROJECT, set_params, temporary_copy
-from transfer.core.files import HISTORY, HISTORY_HEAD, METRICS, read_csv
+from transfer.core.files import HISTORY, HISTORY_HEAD, METRICS, read_csv, read_json
 from transfer.reporting.style import COLORS, save, styled
 
 RESULTS = BENCHMARKS / "headline.json"
@@ -77,10 +77,6 @@ def along(run: dict, accuracies: list[float], end: float) -> Curve:
     seconds = accumulate(epochs, initial=end - sum(epochs))
     next(seconds)
     return [(round(s, 1), round(a, 6)) for s, a in zip(seconds, accuracies, strict=True)]
-
-
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text())
 
 
 @styled

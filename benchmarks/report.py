@@ -8,14 +8,21 @@ from benchmarks.common import RESULTS, read_results, table
 from benchmarks.scaling_report import draw_scaling, scaling
 from transfer.reporting.style import COLORS, save, styled
 
+MODULES = {  # of the parts of results.json
+    "comparison": "compare",
+    "tricks": "tricks",
+    "sweep": "sweeps",
+    "strategies": "strategies",
+    "scaling": "scaling",
+    "backbones": "backbones",
+}
 PHASES = {"head": "head", "fine_tune": "fine-tuning"}
 IMAGES = {"train": 2000, "validation": 800}
 
 
 def write(results: dict) -> None:
     """Write a section for each benchmark that has results."""
-    measured = f"Measured by `make bench`, on {results['machine']}. Times are wall-clock times."
-    parts = ["# Results", measured]
+    parts = ["# Results", "Measured by `make bench`. Times are wall-clock times.", where(results)]
     if "comparison" in results:
         parts += [comparison(results), "![Seconds of an epoch](comparison.png)"]
         save(draw(results["comparison"]["runs"]), RESULTS.with_name("comparison.png"))
@@ -33,6 +40,16 @@ def write(results: dict) -> None:
     text = "\n\n".join(parts) + "\n"
     RESULTS.with_name("RESULTS.md").write_text(text)
     print(f"{text}\nbench: {RESULTS.name}, RESULTS.md and its figures are in {RESULTS.parent}")
+
+
+def where(results: dict) -> str:
+    """Say on which machine each benchmark of RESULTS.md ran."""
+    rows = [
+        [f"`python -m benchmarks.{module}`", results["machines"][part]]
+        for part, module in MODULES.items()
+        if part in results
+    ]
+    return table(["command", "machine"], rows)
 
 
 def comparison(results: dict) -> str:

@@ -14,6 +14,17 @@ NOTES = {
 }
 
 
+def epochs(runs: dict[str, dict], sizes: list[int]) -> list[list[str]]:
+    """Return a row for each stage that has epochs, and for training and validation."""
+    return [
+        [f"{stage}, {kind}", *(
+            f"{1000 * runs[str(size)][stage][key] / (fraction * size):.3f}" for size in sizes
+        )]
+        for stage, first in runs[str(sizes[0])].items() if "epoch" in first
+        for kind, key, fraction in (("training", "epoch", 0.6), ("validation", "validation", 0.2))
+    ]  # fmt: skip
+
+
 def scaling(runs: dict[str, dict]) -> str:
     """Describe time and memory of each stage, and of DVC around it, by the number of images."""
     sizes = sorted(map(int, runs))
@@ -38,13 +49,6 @@ def scaling(runs: dict[str, dict]) -> str:
             rows.append([stage, *(f"{mb:.0f}" for mb in peak), f"{peak[-1] / peak[0]:.2f}"])
         return table(["peak MB", *columns, "times"], rows)
 
-    epochs = [
-        [f"{stage}, {kind}", *(
-            f"{1000 * runs[str(size)][stage][key] / (fraction * size):.3f}" for size in sizes
-        )]
-        for stage in stages if "epoch" in runs[str(first)][stage]
-        for kind, key, fraction in (("training", "epoch", 0.6), ("validation", "validation", 0.2))
-    ]  # fmt: skip
     return "\n\n".join(
         [
             f"## From {first:,} to {last:,} images",
@@ -59,7 +63,7 @@ def scaling(runs: dict[str, dict]) -> str:
             times("cpu"),
             "One epoch, divided by the number of images in its split; the first batches take "
             "longer:",
-            table(["ms per image", *columns], epochs),
+            table(["ms per image", *columns], epochs(runs, sizes)),
             "Seconds that DVC adds around the stage, to start, hash and cache:",
             times("dvc_seconds"),
             "Memory of the stage:",

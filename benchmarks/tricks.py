@@ -55,19 +55,26 @@ def forward_in_a_process(folder: Path, **environment: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def frozen_classifier(folder: Path):
+    """Return the tutorial's classifier before any training."""
+    from transfer.models.backbones import build_base
+    from transfer.models.classifier import build_classifier
+
+    base = build_base("MobileNetV2", 160)
+    base.load_weights(folder / "models/base.weights.h5")
+    return build_classifier(base, "MobileNetV2", 2, 0.2, 0)
+
+
 def forward(folder: Path) -> dict:
     """Return the ms per image of the frozen base in each runtime, and the floor."""
     from transfer.core.parallel import CORES
     from transfer.core.runtime import keras, tf
-    from transfer.models.backbones import build_base
-    from transfer.models.classifier import build_classifier, unfreeze
+    from transfer.models.classifier import unfreeze
     from transfer.models.features import extract_from_pixels, pooled_base
     from transfer.models.folding import between, frontier
 
-    base = build_base("MobileNetV2", 160)
-    base.load_weights(folder / "models/base.weights.h5")
-    classifier = build_classifier(base, "MobileNetV2", 2, 0.2, 0)
-    preprocessing = classifier.get_layer("preprocessing")
+    classifier = frozen_classifier(folder)
+    base, preprocessing = map(classifier.get_layer, ("base", "preprocessing"))
     pixels = np.load(folder / "data/split/images.npy", mmap_mode="r")[: CORES * BATCH]
     batches = np.split(pixels, CORES)
     pool = ThreadPoolExecutor(CORES)

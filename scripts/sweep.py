@@ -28,7 +28,7 @@ from transfer.reporting.style import save
 WHOLE = (1, 1)  # part 1 of 1
 POLL_SECONDS = 10  # listing the experiments takes one or two
 LIST_SECONDS = 60  # after which the listing counts as hung
-LIST_ATTEMPTS = 3  # to list; it fails while a worker removes an experiment's folder
+LIST_ATTEMPTS = 3  # that may fail, each while a worker removes an experiment's folder
 TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
 
 

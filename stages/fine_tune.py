@@ -63,7 +63,7 @@ def main() -> None:
         "fine_tune",
         OPTIMIZERS[params.fine_tune_optimizer],
         params.fine_tune_learning_rate,
-        fine_tuning_epochs(params.fine_tune_epochs, len(train.rows), train.images.shape[1]),
+        fine_tuning_epochs(params.fine_tune_epochs, len(train.rows)),
         first_epoch=int(head_history[-1][0]) + 1,
     )
     state = TrainingState(phase.name, params, replicas)

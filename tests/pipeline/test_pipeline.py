@@ -102,6 +102,7 @@ def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(reposito
     assert [row["epoch"] for row in history] == ["0", "1"]
     card = (repository.folder / "models/model_card.md").read_text()
     assert "By the recipe `robust`." in card
+    assert "| first trained layer of the base | none | 120 |" in card
     assert "| trained by | L-BFGS | Adam |" in card
     assert "| epochs | to convergence | 1 |" in card
     repository.restore()

@@ -139,8 +139,7 @@ class Params(BaseModel):
         description="Optimizer of fine-tuning; `sgd` has Nesterov momentum of 0.9."
     )
     fine_tune_epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        description="Epochs of fine-tuning; `auto` with the recipe `robust`: fewer for "
-        "more or larger images."
+        description="Epochs of fine-tuning; `auto` with the recipe `robust`: fewer for more images."
     )
     fine_tune_learning_rate: float = Field(gt=0, le=1, description="Learning rate of fine-tuning.")
     fine_tune_at: Layer = Field(

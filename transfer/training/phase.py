@@ -22,7 +22,7 @@ OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
 }
-PIXELS = 12_000 * 224**2  # that fine-tuning sees in all, by the recipe `robust`
+IMAGES = 12_000  # that fine-tuning sees in all, by the recipe `robust`
 EPOCHS = 3, 12  # at least, so that a large set is seen more than once; at most, for a small one
 
 
@@ -44,19 +44,18 @@ class Phase:
     first_epoch: int = 1
 
 
-def fine_tuning_epochs(epochs: int | str, image_count: int, image_size: int) -> int:
+def fine_tuning_epochs(epochs: int | str, image_count: int) -> int:
     """Return the epochs of fine-tuning.
 
     Args:
-        epochs: The parameter fine_tune_epochs; `auto`: as many as show PIXELS pixels,
+        epochs: The parameter fine_tune_epochs; `auto`: as many as show IMAGES images,
             within the limits EPOCHS.
         image_count: Training images.
-        image_size: Their width and height, in pixels.
     """
     if epochs != AUTO:
         return epochs
     fewest, most = EPOCHS
-    return min(max(fewest, round(PIXELS / (image_count * image_size**2))), most)
+    return min(max(fewest, round(IMAGES / image_count)), most)
 
 
 def train_phase(
