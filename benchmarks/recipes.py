@@ -1,17 +1,21 @@
 """Compare the recipes on image sets of one's own, through the whole pipeline.
 
 python -m benchmarks.recipes NAME=SOURCE … [--recipes …] [--backbones …] [--seeds …] [--per-class N]
+                             [--set PARAMETER=VALUE …] [--development]
 
 A SOURCE is a folder, an archive or a table, as `data_url` takes it, whose images are split already.
 Its validation images become the test images, which choose nothing; an eighth of its training images
-are the validation images instead. With a test split besides, all three stay. A run that
-benchmarks/recipes.json has already is not repeated.
+are the validation images instead. With a test split besides, all three stay. With --development, to
+compare rules by, its validation images are left out, and the test images are an eighth of the
+training images or, with --per-class, all the others. A run that benchmarks/recipes.json has already
+is not repeated.
 """
 
 import argparse
 import csv
 import itertools
 import json
+import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -19,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import BENCHMARKS, machine, measure, table
-from scripts.project import PROJECT, set_params, temporary_copy
+from scripts.project import PROJECT, parse_change, set_params, temporary_copy
 from transfer.data.labels import FOLDER_NAMES
 
 RESULTS = BENCHMARKS / "recipes.json"
 PAGE = PROJECT / "docs/recipes.md"
 MARK, END = "<!-- python -m benchmarks.recipes writes from here -->\n", "<!-- to here -->\n"
 STAGES = ("split", "train_head", "fine_tune", "evaluate")
-VAL_FRACTION = 1 / 8  # of the training images
+VAL_FRACTION = TEST_FRACTION = 1 / 8  # of the training images
 
 
 def main() -> None:
@@ -36,16 +40,21 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=["MobileNetV2", "EfficientNetLite0"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--per-class", type=int, help="train on so many images of each class")
+    parser.add_argument("--set", nargs="+", default=[], metavar="PARAMETER=VALUE")
+    parser.add_argument("--development", action="store_true")
     arguments = parser.parse_args()
+    own = dict(map(parse_change, arguments.set))
     sets = dict(text.split("=", 1) for text in arguments.sets)
     grid = itertools.product(arguments.seeds, sets, arguments.backbones, arguments.recipes)
     for seed, name, backbone, recipe in grid:
         label = f"{name}, {arguments.per_class} a class" if arguments.per_class else name
-        key = f"{label}/{backbone}/{recipe}/{seed}"
+        label += ", development" if arguments.development else ""
+        key = f"{label}/{backbone}/{', '.join([recipe, *arguments.set])}/{seed}"
         results = read()
         if key not in results["runs"]:
-            params = {"recipe": recipe, "backbone": backbone, "seed": seed}
-            results["runs"][key] = run(sets[name], arguments.per_class, params)
+            params = {"recipe": recipe, "backbone": backbone, "seed": seed} | own
+            images = arguments.per_class, arguments.development
+            results["runs"][key] = run(sets[name], images, params)
             RESULTS.write_text(json.dumps(results | {"machine": machine()}, indent=1) + "\n")
             write_page(results["runs"])
 
@@ -55,11 +64,11 @@ def read() -> dict:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
 
 
-def run(source: str, per_class: int | None, params: dict) -> dict:
+def run(source: str, images: tuple[int | None, bool], params: dict) -> dict:
     """Run the pipeline; return accuracies, the mean recall and the seconds of each stage."""
     with temporary_copy(None, data_url=source, **params) as folder:
         measure([sys.executable, "-m", "stages.download"], folder)
-        val_fraction = set_apart(folder / "data/raw", per_class, params["seed"])
+        val_fraction = set_apart(folder / "data/raw", *images, params["seed"])
         set_params(folder, val_fraction=val_fraction)
         seconds = {
             stage: round(measure([sys.executable, "-m", f"stages.{stage}"], folder)[0], 1)
@@ -79,16 +88,21 @@ def run(source: str, per_class: int | None, params: dict) -> dict:
         }
 
 
-def set_apart(raw: Path, per_class: int | None, seed: int) -> float:
-    """Make the validation images the test images; return the val_fraction to split with."""
+def set_apart(raw: Path, per_class: int | None, development: bool, seed: int) -> float:
+    """Set test images apart, and leave the surplus out; return the val_fraction to split with."""
     splits = {FOLDER_NAMES.get(path.name.lower()): path for path in raw.iterdir()}
     if "train" not in splits or "test" in splits:  # or packed into shards
         return 0.2
     splits["val"].rename(raw / "test")
     rng = np.random.default_rng(seed)
-    for folder in splits["train"].iterdir() if per_class else ():
-        for path in rng.permutation(sorted(folder.iterdir()))[per_class:]:
-            path.unlink()
+    for folder in sorted(splits["train"].iterdir()) if per_class or development else ():
+        paths = rng.permutation(sorted(folder.iterdir()))
+        test = raw / "test" / folder.name
+        if development:
+            shutil.rmtree(test)
+            test.mkdir()
+        for path in paths[per_class or round(len(paths) * (1 - TEST_FRACTION)) :]:
+            path.rename(test / path.name) if development else path.unlink()
     count = sum(path.is_file() for path in splits["train"].rglob("*"))
     return VAL_FRACTION * count / sum(path.is_file() for path in raw.rglob("*"))
 

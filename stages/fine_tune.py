@@ -2,7 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+
+import numpy as np
 
 from transfer.core.cpu import THREADS
 from transfer.core.files import (
@@ -25,19 +26,21 @@ from transfer.models.backbones import first_layer, layer_index
 from transfer.models.classifier import load_model, read_description, save_model, unfreeze
 from transfer.models.folding import absorb_scales
 from transfer.training.augmentation import build_augmentation
+from transfer.training.calibration import divide_logits, fit_temperature
 from transfer.training.features import Features, compute_features
-from transfer.training.interpolation import interpolate
+from transfer.training.interpolation import interpolate, logits_of_validation
 from transfer.training.launch import run_training
 from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
 from transfer.training.phase import (
     OPTIMIZERS,
     Phase,
     fine_tuning_epochs,
+    fine_tuning_rate,
     report,
     train_phase,
 )
 from transfer.training.resume import TrainingState
-from transfer.training.strategy import build_replicas
+from transfer.training.strategy import Replicas, build_replicas
 from transfer.training.targets import build_targets
 from transfer.training.views import stored_features
 
@@ -53,38 +56,80 @@ def main() -> None:
     classifier = load_model(HEAD_MODEL)
     base = classifier.get_layer("base")
     first = first_layer(base, params.fine_tune_at)
-    if is_chief:
-        print(f"fine_tune: from layer {first} of {len(base.layers)}, {base.layers[first].name}")
     unfreeze(base, first)
     if params.fold_normalization:
         absorb_scales(base)
     head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
-    phase = Phase(
-        "fine_tune",
-        OPTIMIZERS[params.fine_tune_optimizer],
-        params.fine_tune_learning_rate,
-        fine_tuning_epochs(params.fine_tune_epochs, len(train.rows)),
-        first_epoch=int(head_history[-1][0]) + 1,
-    )
+    phase = fine_tuning_phase(params, len(train.rows), head_history)
+    if is_chief:
+        print(
+            f"fine_tune: from layer {first} of {len(base.layers)}, {base.layers[first].name}; "
+            f"{phase.epochs} epochs, learning rate {phase.learning_rate:g}"
+        )
     state = TrainingState(phase.name, params, replicas)
     features = fine_tune_features(classifier, train, val, first, params)
     targets = build_targets(train, val, params)
+    logits = logits_of_validation(classifier, features, len(val.rows), params.batch_size)
+    if params.label_smoothing and params.head_solver == "lbfgs":
+        soften(classifier, logits(), val.labels, params.label_smoothing, replicas)
     before = [variable.numpy() for variable in classifier.trainable_variables]
     history = train_phase(phase, classifier, features, targets, params, state)
-    tuned, head = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (history, head_history))
-    more = {"first_layer": first, "threads": THREADS}
-    if params.interpolate_weights:
-        more["fraction"], *tuned = interpolate(
-            classifier, before, features, targets[1], params.batch_size
-        )
-
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)
-    more |= deliver(classifier, tuned, head)
-    if more["delivered"] == "head":
-        more.pop("fraction", None)  # none of the way
+
+    head, tuned = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (head_history, history))
+    more = {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
+    is_better = (tuned[0], -tuned[1]) >= (head[0], -head[1])
+    if params.interpolate_weights:
+        fraction, temperature, tuned = interpolate(classifier, before, logits, val.labels)
+        if is_better := fraction > 0:
+            more |= {"fraction": fraction, "temperature": temperature}
+    more |= deliver(classifier, is_better, head)
     report(phase, classifier, len(history), tuned, started, **more)
     state.remove()
+
+
+def fine_tuning_phase(params: Params, image_count: int, head_history: list[tuple]) -> Phase:
+    """Return the phase, with a rate and epochs that suit the images.
+
+    Args:
+        params: Those of fine-tuning are read here.
+        image_count: Training images.
+        head_history: Rows of HISTORY_COLUMNS.
+    """
+    *_, head_accuracy, _ = kept_epoch(head_history, params.early_stopping)
+    return Phase(
+        "fine_tune",
+        OPTIMIZERS[params.fine_tune_optimizer],
+        fine_tuning_rate(params.fine_tune_learning_rate, image_count),
+        fine_tuning_epochs(params.fine_tune_epochs, image_count, head_accuracy),
+        first_epoch=int(head_history[-1][0]) + 1,
+    )
+
+
+def soften(
+    classifier: keras.Model,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    smoothing: float,
+    replicas: Replicas | None,
+) -> None:
+    """Make the solved head as unsure as the smoothed labels that fine-tuning starts with.
+
+    It was solved with plain labels. The first steps would only take its certainty away, through
+    all layers, and distort the base (docs/recipes.md).
+
+    Args:
+        classifier: Changed in place.
+        logits: Of the validation images, float [N, 1] or [N, classes].
+        labels: Of the validation images, int [N].
+        smoothing: As for `Targets`.
+        replicas: All take the chief's temperature.
+    """
+    temperature = fit_temperature(logits, labels, smoothing)
+    if replicas:
+        temperature = float(replicas.broadcast(str(temperature).encode()))
+    divide_logits(classifier, temperature)
 
 
 def fine_tune_features(
@@ -117,28 +162,26 @@ def fine_tune_features(
 
 
 def deliver(
-    classifier: keras.Model, tuned: Sequence[float], head: Sequence[float]
+    classifier: keras.Model, is_better: bool, head: tuple[float, float]
 ) -> dict[str, object]:
     """Save the fine-tuned model or, if that was better on the validation images, the head's.
 
-    The better one has the higher accuracy or, where it is the same, the lower loss.
-
     Args:
         classifier: The fine-tuned model.
-        tuned: Its accuracy and its loss on the validation images.
-        head: Those of the head's model.
+        is_better: Whether it is at least as good as the head's.
+        head: Accuracy and loss of the head's model on the validation images.
 
     Returns:
         The metrics that tell which one it is.
     """
-    (tuned_accuracy, tuned_loss), (accuracy, loss) = tuned, head
-    if (tuned_accuracy, -tuned_loss) >= (accuracy, -loss):
+    if is_better:
         save_model(classifier, MODEL, read_description(HEAD_MODEL))
         return {"delivered": "fine-tuned"}
+    accuracy, loss = head
     with replacing(MODEL) as temporary:
         shutil.copyfile(HEAD_MODEL, temporary)
     print(
-        f"fine_tune: the head alone was better (validation accuracy {accuracy:.4f}, loss "
+        f"fine_tune: the head alone is not surpassed (validation accuracy {accuracy:.4f}, loss "
         f"{loss:.4f}), so {MODEL} is the head's model"
     )
     return {"delivered": "head", "val_accuracy": accuracy, "val_loss": loss}

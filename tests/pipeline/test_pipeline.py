@@ -50,6 +50,7 @@ def test_metrics_hold_what_others_rely_on(repository):
     assert set(metrics_of(repository, "train_head")) == of_training
     assert set(metrics_of(repository, "fine_tune")) == of_training | {
         "first_layer",
+        "learning_rate",
         "threads",
         "delivered",
     }
@@ -97,13 +98,16 @@ def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(reposito
     tuned = metrics_of(repository, "fine_tune")
     assert tuned["first_layer"] == 120
     of_head = tuned["delivered"] == "head"
+    assert tuned["learning_rate"] == 0.00015  # 0.001 * (24 / 1,000) ** 0.5
     assert ("fraction" not in tuned) if of_head else tuned["fraction"] in (0.25, 0.5, 0.75, 1.0)
+    assert ("temperature" not in tuned) if of_head else tuned["temperature"] > 0
     history = rows_of(repository.folder / "metrics/history.csv")
     assert [row["epoch"] for row in history] == ["0", "1"]
     card = (repository.folder / "models/model_card.md").read_text()
     assert "By the recipe `robust`." in card
     assert "| first trained layer of the base | none | 120 |" in card
     assert "| trained by | L-BFGS | Adam |" in card
+    assert "| learning rate |  | 0.00015 |" in card
     assert "| epochs | to convergence | 1 |" in card
     repository.restore()
 
@@ -119,7 +123,7 @@ def test_the_heads_model_is_delivered_where_fine_tuning_makes_it_worse(repositor
     assert (tuned["val_accuracy"], tuned["val_loss"]) == (head["val_accuracy"], head["val_loss"])
     assert rows_of(repository.folder / "metrics/history.csv")[1]["val_loss"] != head["val_loss"]
     assert (scores["accuracy"], scores["loss"]) == (scores["head_accuracy"], scores["head_loss"])
-    assert "fine_tune: the head alone was better (validation accuracy " in output
+    assert "fine_tune: the head alone is not surpassed (validation accuracy " in output
     assert "too few pictures" not in output
     repository.restore()
 

@@ -139,9 +139,13 @@ class Params(BaseModel):
         description="Optimizer of fine-tuning; `sgd` has Nesterov momentum of 0.9."
     )
     fine_tune_epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        description="Epochs of fine-tuning; `auto` with the recipe `robust`: fewer for more images."
+        description="Epochs of fine-tuning; `auto` with the recipe `robust`: fewer for more "
+        "images, and where the head alone is right on 95 % of the validation images."
     )
-    fine_tune_learning_rate: float = Field(gt=0, le=1, description="Learning rate of fine-tuning.")
+    fine_tune_learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        description="Learning rate of fine-tuning; `auto` with the recipe `robust`: lower for "
+        "fewer than 1,000 training images."
+    )
     fine_tune_at: Layer = Field(
         description="First layer of the base to fine-tune: an index, or a name such as "
         "`block_13_expand`; `auto` with the recipe `robust`: the narrowest place after 60 to 70 % "

@@ -27,7 +27,7 @@ ROBUST = TUTORIAL | {
     "head_solver": "lbfgs",
     "fine_tune_optimizer": "adam",
     "fine_tune_epochs": AUTO,
-    "fine_tune_learning_rate": 0.001,
+    "fine_tune_learning_rate": AUTO,
     "fine_tune_at": AUTO,
     "fold_normalization": True,
     "interpolate_weights": True,

@@ -4,40 +4,59 @@ Fine-tuning on a few images goes too far for some of what the base knew. Part of
 better than all of it, and costs no training.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from transfer.core.runtime import keras
 from transfer.data.batches import Batches
+from transfer.training.calibration import calibrate, divide_logits
 from transfer.training.features import Features
-from transfer.training.targets import Targets
-from transfer.training.trainer import Trainer, compile_for
+from transfer.training.trainer import Trainer
 
-FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the way
+FRACTIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the way; of equally good ones the first is taken
+
+
+def logits_of_validation(
+    classifier: keras.Model, features: Features, image_count: int, batch_size: int
+) -> Callable[[], np.ndarray]:
+    """Return a function that gives the logits of the validation images, float32 [N, …].
+
+    Each call takes the weights that the classifier has then.
+
+    Args:
+        classifier: From whose live layers and head the logits come.
+        features: What the live layers start from.
+        image_count: Validation images.
+        batch_size: Images in a batch.
+    """
+    trainer = Trainer(features.live, classifier)
+    trainer.compile(jit_compile=False)  # as in `compile_for`
+    batches = Batches(
+        features.val, lambda indices, view: (), image_count, batch_size, views=1, keep=True
+    )
+    return lambda: trainer.predict(batches, verbose=0)
 
 
 def interpolate(
     classifier: keras.Model,
     start: list[np.ndarray],
-    features: Features,
-    targets: Targets,
-    batch_size: int,
-) -> tuple[float, float, float]:
+    logits: Callable[[], np.ndarray],
+    labels: np.ndarray,
+) -> tuple[float, float, tuple[float, float]]:
     """Give the trainable variables the weights that are best on the validation images.
 
     Args:
-        classifier: Fine-tuned; changed in place.
+        classifier: Fine-tuned; changed in place, and calibrated on the validation images.
         start: The values of its trainable variables before fine-tuning.
-        features: What its live layers start from.
-        targets: Of the validation images.
-        batch_size: Images in a batch.
+        logits: Made by `logits_of_validation`.
+        labels: Of the validation images, int [N].
 
     Returns:
-        The fraction of the way, and accuracy and loss on the validation images: the highest
-        accuracy and, where it is the same, the lowest loss.
+        The fraction of the way, 0 if the head's model is the best; the temperature; and accuracy
+        and loss of the calibrated model: the highest accuracy and, where it is the same, the
+        lowest loss. A head without an error is not surpassed.
     """
-    trainer = Trainer(features.live, classifier)
-    compile_for(trainer, classifier, keras.optimizers.SGD())
-    batches = Batches(features.val, targets, len(targets), batch_size, views=1, keep=True)
     variables = classifier.trainable_variables
     tuned = [variable.numpy() for variable in variables]
 
@@ -45,12 +64,14 @@ def interpolate(
         for variable, a, b in zip(variables, start, tuned, strict=True):
             variable.assign(b if fraction == 1 else a + np.float32(fraction) * (b - a))
 
-    scores = {}
+    found = {}
     for fraction in FRACTIONS:
         go(fraction)
-        found = trainer.evaluate(batches, verbose=0, return_dict=True)
-        scores[fraction] = found["accuracy"], -found["loss"]
-    best = max(scores, key=scores.get)
+        found[fraction] = calibrate(logits(), labels)
+    best = max(found, key=lambda fraction: (found[fraction][0], -found[fraction][1]))
+    if found[0][0] == 1:  # no image is left that could show that fine-tuning helps
+        best = 0
     go(best)
-    accuracy, loss = (round(abs(float(score)), 6) for score in scores[best])
-    return best, accuracy, loss
+    accuracy, loss, temperature = found[best]
+    divide_logits(classifier, temperature)
+    return best, temperature, (round(accuracy, 6), round(loss, 6))

@@ -22,8 +22,10 @@ OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
 }
+RATE, RATE_IMAGES = 0.001, 1_000  # fine-tuning's learning rate for so many training images or more
 IMAGES = 12_000  # that fine-tuning sees in all, by the recipe `robust`
-EPOCHS = 3, 12  # at least, so that a large set is seen more than once; at most, for a small one
+EPOCHS = 3, 15  # at least, so that a large set is seen more than once; at most, for a small one
+EASY = 0.95  # accuracy of the head below which there is so much to gain that all this is doubled
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,36 @@ class Phase:
     first_epoch: int = 1
 
 
-def fine_tuning_epochs(epochs: int | str, image_count: int) -> int:
+def fine_tuning_epochs(epochs: int | str, image_count: int, head_accuracy: float) -> int:
     """Return the epochs of fine-tuning.
 
     Args:
-        epochs: The parameter fine_tune_epochs; `auto`: as many as show IMAGES images,
-            within the limits EPOCHS.
+        epochs: The parameter fine_tune_epochs; `auto`: as many as show IMAGES images, within the
+            limits EPOCHS, and twice as many if the head's accuracy is below EASY.
         image_count: Training images.
+        head_accuracy: Of the head alone, on the validation images.
     """
     if epochs != AUTO:
         return epochs
     fewest, most = EPOCHS
-    return min(max(fewest, round(IMAGES / image_count)), most)
+    of_easy = min(max(fewest, round(IMAGES / image_count)), most)
+    return of_easy if head_accuracy >= EASY else 2 * of_easy
+
+
+def fine_tuning_rate(rate: float | str, image_count: int) -> float:
+    """Return the learning rate of fine-tuning.
+
+    Adam's steps are as long for small gradients as for large ones, so its first steps throw a
+    converged head off, and few images mean too few steps to come back.
+
+    Args:
+        rate: The parameter fine_tune_learning_rate; `auto`: RATE, or where there are fewer than
+            RATE_IMAGES images, in proportion to the square root of their number.
+        image_count: Training images.
+    """
+    if rate != AUTO:
+        return rate
+    return float(f"{RATE * min(1, image_count / RATE_IMAGES) ** 0.5:.2g}")
 
 
 def train_phase(

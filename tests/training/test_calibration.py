@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from scipy.special import expit, log_softmax
+
+from tests.helpers.models import make_classifier, make_split
+from transfer.training.calibration import calibrate, divide_logits, fit_temperature
+
+
+def drawn(classes, image_count=4_000):
+    """Return logits, and labels drawn with the probabilities that the logits mean."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (image_count, 1 if classes == 2 else classes))
+    if classes == 2:
+        return logits, (rng.random(image_count) < expit(logits[:, 0])).astype(int)
+    return logits, np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("factor", [0.2, 1.0, 7.0])
+def test_the_temperature_undoes_a_factor_of_the_logits(classes, factor):
+    logits, labels = drawn(classes)
+    assert fit_temperature(factor * logits, labels, 0) == pytest.approx(factor, rel=0.1)
+    accuracy, loss, temperature = calibrate(factor * logits, labels)
+    assert temperature == pytest.approx(factor, rel=0.1)
+    assert (accuracy, loss) == pytest.approx(calibrate(logits, labels)[:2], rel=1e-3)
+
+
+def test_the_loss_is_the_cross_entropy_of_the_plain_labels():
+    logits, labels = drawn(5)
+    accuracy, loss, temperature = calibrate(logits, labels)
+    expected = -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+    assert loss == pytest.approx(expected)
+    assert accuracy == np.mean(logits.argmax(axis=1) == labels)
+
+
+@pytest.mark.parametrize(("image_count", "sure"), [(8, 0.9), (98, 0.99)])  # (N + 1) / (N + 2)
+def test_few_images_that_are_all_right_do_not_make_certain(image_count, sure):
+    labels = np.arange(image_count) % 2
+    logits = np.where(labels, 30.0, -30.0)[:, None]
+    accuracy, loss, temperature = calibrate(logits, labels)
+    assert (accuracy, np.exp(-loss)) == pytest.approx((1, sure), abs=1e-3)
+
+
+def test_smoothing_asks_for_the_certainty_of_smoothed_labels():
+    labels = np.arange(60) % 3
+    temperature = fit_temperature(20 * np.eye(3)[labels], labels, 0.3)
+    most = np.exp(log_softmax(20 * np.eye(3)[0] / temperature))[0]
+    assert most == pytest.approx(0.8, abs=1e-3)  # 1 - 0.3 + 0.3 / 3
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_classifiers_logits_are_divided(classes):
+    classifier, split = make_classifier(classes), make_split(6, classes)
+    before = classifier.predict(split.images[split.rows], verbose=0)
+    divide_logits(classifier, 2.5)
+    after = classifier.predict(split.images[split.rows], verbose=0)
+    np.testing.assert_allclose(after, before / 2.5, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,67 @@
+"""The temperature: one divisor of all logits, which makes a model as sure as it is right.
+
+It changes no prediction. Fitted on images that were not trained on (Guo et al., 2017).
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from transfer.core.runtime import keras
+
+LIMITS = 0.02, 50.0  # of the temperature
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, smoothing: float) -> float:
+    """Return the temperature with the lowest loss on smoothed labels.
+
+    Args:
+        logits: float [N, 1] for two classes, or [N, classes].
+        labels: int [N].
+        smoothing: Fraction of each target that is spread over all classes.
+
+    Returns:
+        Rounded to four digits, which are more than the labels tell.
+    """
+
+    def loss(log_temperature: float) -> float:
+        logs = _log_probabilities(logits / np.exp(log_temperature))
+        return -(1 - smoothing) * _of_labels(logs, labels).mean() - smoothing * logs.mean()
+
+    found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded")
+    return float(f"{np.exp(found.x):.4g}")
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """Return accuracy, loss and temperature, the loss being that at this temperature.
+
+    The labels are smoothed as by Laplace's rule of succession, as if each class had been seen once
+    more: few images that are all right are no reason to be certain (Platt, 1999).
+
+    Args:
+        logits: As for `fit_temperature`.
+        labels: int [N].
+    """
+    classes = max(2, logits.shape[1])
+    temperature = fit_temperature(logits, labels, classes / (len(labels) + classes))
+    logs = _log_probabilities(logits / temperature)
+    accuracy = np.mean(logs.argmax(axis=1) == labels)
+    return float(accuracy), float(-_of_labels(logs, labels).mean()), temperature
+
+
+def divide_logits(classifier: keras.Model, temperature: float) -> None:
+    """Divide a classifier's logits by a temperature, in the weights of its last layer."""
+    dense = classifier.get_layer("head").layers[-1]
+    dense.set_weights([values / np.float32(temperature) for values in dense.get_weights()])
+
+
+def _log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return float64 [N, classes] of logits [N, 1] or [N, classes]."""
+    logits = logits.astype(np.float64)
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    return log_softmax(logits, axis=1)
+
+
+def _of_labels(logs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(logs, labels[:, None], axis=1)
