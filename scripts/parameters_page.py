@@ -103,6 +103,8 @@ def allowed(schema: dict) -> str:
         return " or ".join(map(allowed, schema["anyOf"]))
     if "enum" in schema:
         return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     kind = schema["type"]
     if kind in NUMBERS:
         bounds = [f"{word} {schema[key]:,}" for key, word in BOUNDS.items() if key in schema]

@@ -81,9 +81,10 @@ def main() -> None:
     more = {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
     is_better = (tuned[0], -tuned[1]) >= (head[0], -head[1])
     if params.interpolate_weights:
-        fraction, temperature, tuned = interpolate(classifier, before, logits, val.labels)
-        if is_better := fraction > 0:
-            more |= {"fraction": fraction, "temperature": temperature}
+        fraction, temperature, best = interpolate(classifier, before, logits, val.labels)
+        is_better = fraction > 0
+        tuned = best if is_better else head
+        more |= {"fraction": fraction, "temperature": temperature} if is_better else {}
     more |= deliver(classifier, is_better, head)
     report(phase, classifier, len(history), tuned, started, **more)
     state.remove()

@@ -55,7 +55,7 @@ def interpolate(
     Returns:
         The fraction of the way, 0 if the head's model is the best; the temperature; and accuracy
         and loss of the calibrated model: the highest accuracy and, where it is the same, the
-        lowest loss. A head without an error is not surpassed.
+        head's model or else the lowest loss.
     """
     variables = classifier.trainable_variables
     tuned = [variable.numpy() for variable in variables]
@@ -68,9 +68,8 @@ def interpolate(
     for fraction in FRACTIONS:
         go(fraction)
         found[fraction] = calibrate(logits(), labels)
-    best = max(found, key=lambda fraction: (found[fraction][0], -found[fraction][1]))
-    if found[0][0] == 1:  # no image is left that could show that fine-tuning helps
-        best = 0
+    # Where no image shows that fine-tuning helps, the head's model is the safe one.
+    best = max(FRACTIONS, key=lambda f: (found[f][0], f == 0, -found[f][1]))
     go(best)
     accuracy, loss, temperature = found[best]
     divide_logits(classifier, temperature)
