@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.helpers.models import AUGMENTATION, make_classifier, make_split
+from transfer.core.errors import UserError
 from transfer.models.classifier import unfreeze
 from transfer.training.calibration import calibrate, divide_logits
 from transfer.training.features import compute_features
@@ -75,3 +78,16 @@ def test_fine_tuning_has_to_be_right_more_often_than_the_head(tuned, wrong, frac
     logits = iter([of_tuned] * (len(FRACTIONS) - 1) + [of_head])
     found, _, (accuracy, _) = interpolate(classifier, values, lambda: next(logits), SPLIT.labels)
     assert (found, accuracy) == (fraction, pytest.approx(11 / 12, abs=1e-6))
+
+
+def test_an_error_of_a_reader_is_told_as_it_is():
+    classifier, split = make_classifier(), SPLIT
+    features = compute_features(classifier, split, split, AUGMENTATION, "float32")
+
+    def damaged(indices, view):
+        if 11 in indices:  # not in the batches that Keras reads first, for their shapes
+            raise UserError("images.npy is damaged")
+        return features.val(indices, view)
+
+    with pytest.raises(UserError, match="^images.npy is damaged$"):
+        logits_of_validation(classifier, replace(features, val=damaged), 12, 3)()

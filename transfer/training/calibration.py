@@ -1,6 +1,6 @@
 """The temperature: one divisor of all logits, which makes a model as sure as it is right.
 
-It changes no prediction. Fitted on images that were not trained on (Guo et al., 2017).
+It changes no prediction, and is fitted on images that were not trained on (Guo et al., 2017).
 """
 
 import numpy as np

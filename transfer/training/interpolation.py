@@ -12,6 +12,7 @@ from transfer.core.runtime import keras
 from transfer.data.batches import Batches
 from transfer.training.calibration import calibrate, divide_logits
 from transfer.training.features import Features
+from transfer.training.loop import errors_of_training
 from transfer.training.trainer import Trainer
 
 FRACTIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the way; of equally good ones the first is taken
@@ -35,7 +36,12 @@ def logits_of_validation(
     batches = Batches(
         features.val, lambda indices, view: (), image_count, batch_size, views=1, keep=True
     )
-    return lambda: trainer.predict(batches, verbose=0)
+
+    def logits() -> np.ndarray:
+        with errors_of_training(batch_size, batches):
+            return trainer.predict(batches, verbose=0)
+
+    return logits
 
 
 def interpolate(
