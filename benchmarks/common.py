@@ -71,3 +71,10 @@ def table(header: list, rows: list[list]) -> str:
     """Format a Markdown table; all columns but the first are aligned to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def replace_between(page: Path, start: str, end: str, text: str) -> None:
+    """Replace what a page has between two lines."""
+    before, _, rest = page.read_text().partition(start)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{start}{text}\n{end}{after}")

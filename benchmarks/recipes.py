@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import BENCHMARKS, machine, measure, table
+from benchmarks.common import BENCHMARKS, machine, measure, replace_between, table
 from scripts.project import PROJECT, parse_change, set_params, temporary_copy
 from transfer.data.labels import FOLDER_NAMES
 
@@ -125,10 +125,8 @@ def write_page(runs: dict) -> None:
         tested = f"{group[0]['tested']:,}"
         rows.append([name, tested, backbone, recipe, len(group), first, *means, f"{seconds:.0f}"])
     header = ["set", "test images", "backbone", "recipe", "seeds", "accuracy", "head alone"]
-    text, rest = PAGE.read_text(), [*header, "mean recall", "seconds"]
-    before, _, after = text.partition(MARK)
-    _, _, after = after.partition(END)
-    PAGE.write_text(f"{before}{MARK}{table(rest, rows)}\n{END}{after}")
+    header = [*header, "mean recall", "seconds"]
+    replace_between(PAGE, MARK, END, table(header, rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Search for settings that are better than the recipe `robust`, on development images alone.
+
+python -m benchmarks.search NAME=SOURCE … [--per-class 50] [--seeds 0]
+
+SOURCES and --per-class are those of benchmarks.recipes with --development: models are trained on so
+many images of each class, and compared on the others; validation and test images of the set are not
+looked at. A run that benchmarks/search.json has already is not repeated. docs/recipes.md has the
+tables.
+"""
+
+import argparse
+import json
+import random
+import statistics
+
+from benchmarks.common import BENCHMARKS, machine, replace_between, table
+from benchmarks.recipes import PAGE, run
+from scripts.project import parse_change
+
+RESULTS = BENCHMARKS / "search.json"
+MARK, END = "<!-- python -m benchmarks.search writes from here -->\n", "<!-- to there -->\n"
+CHOICES = {
+    "image_size": (160, 192),
+    "head_solver": ("adam",),
+    "fine_tune_optimizer": ("rmsprop",),
+    "fine_tune_learning_rate": (0.0001, 0.0003, 0.001, 0.002),
+    "fine_tune_epochs": (6, 12, 50),
+    "fine_tune_at": (54, 80, 116, 134),
+    "fold_normalization": ("false",),
+    "interpolate_weights": ("false",),
+    "schedule": ("constant",),
+    "warmup_epochs": (0, 3),
+    "label_smoothing": (0.0, 0.2),
+    "rotation": (0.05, 0.2),
+    "random_resized_crop": (0.0, 0.5),
+    "color_jitter": (0.2,),
+    "random_erasing": (0.25,),
+    "mixup": (0.2,),
+    "weight_decay": (0.0001, 0.01),
+    "dropout": (0.0, 0.5),
+}
+SINGLE = [(f"{name}={value}",) for name, values in CHOICES.items() for value in values]
+COMBINED, TOGETHER = 8, 3  # so many settings, of so many values each
+
+
+def settings() -> list[tuple[str, ...]]:
+    """Return the recipe, each value alone, and some values of different parameters together."""
+    draw = random.Random(0)
+    combined = [
+        tuple(f"{n}={draw.choice(CHOICES[n])}" for n in draw.sample(list(CHOICES), TOGETHER))
+        for _ in range(COMBINED)
+    ]
+    return [(), *SINGLE, *combined]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", metavar="NAME=SOURCE")
+    parser.add_argument("--per-class", type=int, default=50)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for name, source in (text.split("=", 1) for text in arguments.sets):
+            for setting in settings():
+                key = f"{name}, {arguments.per_class} a class/{', '.join(setting)}/{seed}"
+                if key not in read()["runs"]:
+                    params = {"seed": seed} | dict(map(parse_change, setting))
+                    row = run(source, (arguments.per_class, True), params)
+                    runs = read()["runs"] | {key: row}  # another search may have added some
+                    text = json.dumps({"runs": runs, "machine": machine()}, indent=1)
+                    RESULTS.write_text(text + "\n")
+                    write_page(runs)
+
+
+def read() -> dict:
+    """Return what search.json holds so far."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
+
+
+def write_page(runs: dict) -> None:
+    """Replace the table of docs/recipes.md: by setting, the accuracy on each set."""
+    found = {}
+    for key, row in runs.items():
+        name, setting, _ = key.split("/")
+        found.setdefault(setting, {}).setdefault(name, []).append(row["accuracy"])
+    names = sorted({name for scores in found.values() for name in scores})
+    rows = []
+    for setting, scores in found.items():
+        means = [f"{statistics.mean(scores[n]):.3f}" if n in scores else "" for n in names]
+        rows.append([f"`{setting}`" if setting else "the recipe", *means])
+    replace_between(PAGE, MARK, END, table(["instead of the recipe", *names], rows))
+
+
+if __name__ == "__main__":
+    main()
