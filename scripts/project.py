@@ -22,7 +22,10 @@ from transfer.core.errors import UserError, did_you_mean, run_main, shown
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = "params.yaml"
-PARTS = ("stages", "transfer", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", PARAMS)
+PARTS = (
+    *("stages", "transfer", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml"),
+    *(PARAMS, "data/none"),
+)
 LOCAL = Path(".dvc/config.local")
 MARK = "# a copy made by python -m scripts.project\n"
 

@@ -1,6 +1,9 @@
 """Fetch the images and the ImageNet weights of the base; verify both."""
 
+from pathlib import Path
+
 from transfer.core.files import BASE_WEIGHTS, RAW
+from transfer.core.params import source_of
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.stage import run_stage
@@ -24,20 +27,23 @@ def main() -> None:
     base = build_base(params.backbone, WEIGHTS_SIZE)
     check_layers(params, [layer.name for layer in base.layers])
     check_base_weights(params.base_weights, params.backbone)
-    check_data_url(params.data_url)
+    source = source_of(params.data_url, params.own_images)
+    check_data_url(source)
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
-    acquire_images(params.data_url, params.data_sha256, RAW)
+    acquire_images(source, params.data_sha256, RAW)
 
     images = label_images(RawImages(RAW).names)
     classes = images.class_names
+    if source == params.data_url and Path(source).expanduser().exists():
+        print(f"download: DVC does not watch {source}; `own_images: {source}` makes it")
     print(
         f"download: {len(images.paths):,} images of {len(classes)} classes "
         f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
         f"weights of {params.backbone}: {params.base_weights}"
     )
-    if not params.data_sha256 and params.data_url not in {"sample", *KNOWN_CONTENT}:
+    if not params.data_sha256 and source not in {"sample", *KNOWN_CONTENT}:
         print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these images")
 
 

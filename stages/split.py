@@ -26,6 +26,7 @@ from transfer.data.labels import SPLITS, UNREADABLE, ImageTable, Rejected, label
 from transfer.data.raw import RawImages, sha256_of
 from transfer.preprocessing.decoding import decode_images
 from transfer.preprocessing.duplicates import near_duplicates, perceptual_hashes
+from transfer.preprocessing.groups import check_given_splits, join_groups, name_groups
 from transfer.preprocessing.splits import assign_splits, check_rejected, drop_duplicates
 
 # Beside the folder, which exists only after a success; then it is moved inside.
@@ -37,9 +38,18 @@ def main() -> None:
     with replacing(SPLIT) as folder:
         folder.mkdir()
         table, hashes, sizes, rejected = decode(folder / IMAGES, params)
-        splits = assign_splits(table, params.val_fraction, params.test_fraction, params.seed)
-        write_csv(folder / MANIFEST, MANIFEST_COLUMNS, manifest(table, splits, hashes, sizes))
-        near = near_duplicates(perceptual_hashes(StoredArray(folder / IMAGES)), splits)
+        looks = perceptual_hashes(StoredArray(folder / IMAGES))
+        names = name_groups(table.paths, {}, params.group_pattern)
+        check_given_splits(table, names)
+        alike = params.near_duplicates == "together"
+        pairs = near_duplicates(looks, range(len(looks))) if alike else []
+        groups = join_groups(names, [pair[:2] for pair in pairs])
+        splits = assign_splits(
+            table, groups, params.val_fraction, params.test_fraction, params.seed
+        )
+        rows = manifest(table, splits, hashes, sizes, names)
+        write_csv(folder / MANIFEST, MANIFEST_COLUMNS, rows)
+        near = near_duplicates(looks, splits)
         pairs = [
             (table.paths[a], SPLITS[splits[a]], table.paths[b], SPLITS[splits[b]], distance)
             for a, b, distance in near
@@ -102,7 +112,11 @@ def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:
 
 
 def manifest(
-    table: ImageTable, splits: np.ndarray, hashes: np.ndarray, sizes: np.ndarray
+    table: ImageTable,
+    splits: np.ndarray,
+    hashes: np.ndarray,
+    sizes: np.ndarray,
+    groups: Sequence[str],
 ) -> Iterator[tuple]:
     """Yield a row of MANIFEST_COLUMNS for each image.
 
@@ -111,11 +125,13 @@ def manifest(
         splits: Indices into SPLITS, int [N].
         hashes: SHA-256 of the files, 32 bytes [N].
         sizes: Width and height, int [N, 2].
+        groups: Names, N.
     """
     contents = hashes.view(np.uint8).reshape(len(hashes), -1)
-    columns = zip(table.paths, table.labels, splits, contents, sizes, strict=True)
-    for path, label, split, content, size in columns:
-        yield path, table.class_names[label], SPLITS[split], content.tobytes().hex(), *size
+    columns = zip(table.paths, table.labels, splits, contents, sizes, groups, strict=True)
+    for path, label, split, content, size, group in columns:
+        name, sha256 = table.class_names[label], content.tobytes().hex()
+        yield path, name, SPLITS[split], sha256, *size, group
 
 
 def report(splits: np.ndarray, rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:

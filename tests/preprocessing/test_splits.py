@@ -19,6 +19,11 @@ from transfer.preprocessing.splits import assign_splits, check_rejected, drop_du
 LIST = Path("data/rejected.csv")
 
 
+def alone(table):
+    """Return groups of one image each."""
+    return np.arange(len(table.paths))
+
+
 def flat(**counts):
     return label_images([f"{c}/{i}.jpg" for c, n in counts.items() for i in range(n)])
 
@@ -75,7 +80,7 @@ def test_wrong_layouts_are_refused(paths, message):
 
 def test_a_flat_layout_is_split_by_fractions_of_the_whole():
     table = flat(cats=100, dogs=50)
-    splits = assign_splits(table, val_fraction=0.2, test_fraction=0.1, seed=0)
+    splits = assign_splits(table, alone(table), val_fraction=0.2, test_fraction=0.1, seed=0)
     assert counted(table, splits) == {
         ("train", "cats"): 70,
         ("val", "cats"): 20,
@@ -88,7 +93,7 @@ def test_a_flat_layout_is_split_by_fractions_of_the_whole():
 
 def test_validation_folder_gives_the_test_images():
     table = given(train={"cats": 40, "dogs": 40}, val={"cats": 20, "dogs": 10})
-    splits = assign_splits(table, val_fraction=0.5, test_fraction=0.2, seed=0)
+    splits = assign_splits(table, alone(table), val_fraction=0.5, test_fraction=0.2, seed=0)
     assert named(splits[:80]) == ["train"] * 80
     assert counted(table, splits)["test", "cats"] == 4
     assert counted(table, splits)["test", "dogs"] == 2
@@ -97,25 +102,27 @@ def test_validation_folder_gives_the_test_images():
 
 def test_given_splits_are_kept():
     table = given(**{split: {"a": 2, "b": 2} for split in ("train", "val", "test")})
-    np.testing.assert_array_equal(assign_splits(table, 0.2, 0.2, 0), table.given_splits)
+    np.testing.assert_array_equal(
+        assign_splits(table, alone(table), 0.2, 0.2, 0), table.given_splits
+    )
 
 
 def test_a_lone_test_folder_is_kept_and_validation_is_taken_from_training():
     table = given(train={"a": 40, "b": 40}, test={"a": 10, "b": 10})
-    counts = Counter(named(assign_splits(table, 0.2, 0.2, 0)))
+    counts = Counter(named(assign_splits(table, alone(table), 0.2, 0.2, 0)))
     assert counts == {"train": 60, "val": 20, "test": 20}
 
 
 def test_splits_depend_on_the_seed_alone():
     table = flat(cats=20, dogs=20)
-    splits = [assign_splits(table, 0.2, 0.2, seed).tolist() for seed in (0, 0, 1)]
+    splits = [assign_splits(table, alone(table), 0.2, 0.2, seed).tolist() for seed in (0, 0, 1)]
     assert splits[0] == splits[1] != splits[2]
 
 
 @pytest.mark.parametrize("table", [flat(cats=20, dogs=1), flat(cats=2, dogs=2)])
 def test_too_few_images(table):
     with pytest.raises(UserError, match="can't be split, with|would have no images of"):
-        assign_splits(table, 0.2, 0.2, 0)
+        assign_splits(table, alone(table), 0.2, 0.2, 0)
 
 
 def test_one_image_of_each_content_is_kept_and_none_that_has_two_labels():
@@ -193,4 +200,4 @@ def test_a_given_split_that_lost_a_class_is_an_error():
     both = {"a": 5, "b": 5}
     table = given(train=both, val=both, test=both).at(np.arange(25))  # none of the last five
     with pytest.raises(UserError, match="test would have no images of b; add images of it"):
-        assign_splits(table, 0.2, 0.2, 0)
+        assign_splits(table, alone(table), 0.2, 0.2, 0)

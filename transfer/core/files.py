@@ -12,6 +12,9 @@ from pathlib import Path
 
 import platformdirs
 
+from transfer.core.errors import UserError
+
+NO_IMAGES = "data/none"  # a file that is always there: DVC refuses a dependency that is missing
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 PROBABILITIES = Path("data/probabilities.npy")
@@ -24,6 +27,7 @@ HISTORY_HEAD = METRICS / "history_head.csv"
 HISTORY = METRICS / "history.csv"  # of both phases
 PREDICTIONS = METRICS / "predictions.csv"
 PLOTS = Path("plots")
+OUTPUTS = (RAW, SPLIT, PROBABILITIES, BASE_WEIGHTS, HEAD_MODEL, MODEL, MODEL_CARD, METRICS, PLOTS)
 
 
 @contextmanager
@@ -60,6 +64,27 @@ def replacing(path: Path) -> Iterator[Path]:
 def cache_folder() -> Path:
     """Return the project's folder in the user's cache, which may not exist yet."""
     return platformdirs.user_cache_path("transfer-learning")
+
+
+def refuse_output(path: Path, name: str) -> None:
+    """Refuse a source that the pipeline itself writes, or that holds such a file.
+
+    Args:
+        path: Of the source.
+        name: The parameter that names it.
+
+    Raises:
+        UserError: It is one.
+    """
+    source = path.resolve()
+    for output in OUTPUTS:
+        written = output.resolve()
+        if source == written or source in written.parents or written in source.parents:
+            raise UserError(
+                f"{name}: expected a path outside of what the pipeline writes; received {path}, "
+                f"and {output} is written by it; nothing was removed: move what is yours to "
+                "another folder first"
+            )
 
 
 def remove(path: Path) -> None:

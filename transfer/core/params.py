@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from transfer.core.files import is_plain
+from transfer.core.files import NO_IMAGES, is_plain
 from transfer.core.recipes import AUTO
 
 
@@ -17,6 +17,26 @@ def _without_control_characters(value: str) -> str:
 
 
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
+
+
+def _a_path_that_dvc_understands(value: str) -> str:
+    if "://" in value or value.startswith("~"):
+        raise ValueError(
+            "Input should be a path, absolute or below this folder; a URL belongs into data_url"
+        )
+    return value
+
+
+def _compiled(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"Input should be a regular expression: {error}") from None
+    return value
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiled)]
+OwnPath = Annotated[Address, AfterValidator(_a_path_that_dvc_understands)]
 Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 # Names in the query of a signed URL or of one with a key: X-Amz-Signature, sig, access_token, …
 SECRET = re.compile(r"(credential|key|key_?id|password|secret|sig|signature|token)$", re.IGNORECASE)
@@ -36,6 +56,10 @@ class Params(BaseModel):
     data_url: Address = Field(
         description="Where the images are: a URL (https, s3, gs), an archive (zip, tar.*), a "
         "folder, a table (.csv), or `sample`: images that the project draws itself."
+    )
+    own_images: OwnPath = Field(
+        description="Images of your own, in place of those of `data_url`: the path of a folder, an "
+        "archive or a table, which DVC watches. `data/none`: there are none."
     )
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
         description="Content hash that the images must have. Empty: the known one of the "
@@ -75,6 +99,16 @@ class Params(BaseModel):
         le=1,
         description="Fraction of the images that may be unreadable or have two labels before the "
         "stage stops. Second copies don't count.",
+    )
+    group_pattern: Pattern | None = Field(
+        description="A regular expression for the names of image files: images with the same find "
+        "(its first parenthesis, if it has one) are a group, such as `^[^_]+` for "
+        "`patient7_3.jpg`. No group is in two splits. A table may have a column `group` instead. "
+        "Empty: there are no groups."
+    )
+    near_duplicates: Literal["report", "together"] = Field(
+        description="Images that look the same though their bytes differ: `report` those in two "
+        "splits, or put them `together` into one."
     )
     seed: int = Field(
         ge=0,
@@ -225,6 +259,11 @@ class Params(BaseModel):
                     "environment; or fetch the file yourself and give its path"
                 )
         return self
+
+
+def source_of(data_url: str, own_images: str) -> str:
+    """Return where the images are: what `own_images` names if it names any, else `data_url`."""
+    return data_url if own_images == NO_IMAGES else own_images
 
 
 def _secret_in(url: str) -> str | None:

@@ -19,7 +19,7 @@ IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 REJECTED = "rejected.csv"
 NEAR_DUPLICATES = "near_duplicates.csv"
-MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height")
+MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height", "group")
 NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 # From indices of images in a split, int [B], and a view, from 1, to arrays [B, …].
 Reader = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from transfer.core.errors import UserError
-from transfer.core.files import list_files, remove, replacing
+from transfer.core.files import list_files, refuse_output, remove, replacing
 from transfer.core.parallel import AT_A_TIME, map_in_threads
 from transfer.data import raw
 from transfer.data.formats import SUFFIXES
@@ -57,6 +57,8 @@ def check_data_url(data_url: str) -> None:
     if data_url == "sample":
         return
     path = Path(os.path.expanduser(data_url))
+    if not fetch.is_url(data_url):
+        refuse_output(path, "data_url")
     if fetch.is_url(data_url):
         if path.suffix.lower() == SUFFIX:
             raise UserError(

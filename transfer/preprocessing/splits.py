@@ -1,10 +1,11 @@
 """Assign images to splits: stratified by label, and no content in two splits."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from transfer.core.errors import UserError, printable
 from transfer.data.labels import (
@@ -16,6 +17,8 @@ from transfer.data.labels import (
     missing_classes,
     summary,
 )
+
+MOST_FOLDS = 10  # of a fraction, such as 3 of 10
 
 
 def drop_duplicates(table: ImageTable, hashes: np.ndarray) -> tuple[np.ndarray, list[Rejected]]:
@@ -85,9 +88,11 @@ def check_rejected(
 
 
 def assign_splits(
-    table: ImageTable, val_fraction: float, test_fraction: float, seed: int
+    table: ImageTable, groups: np.ndarray, val_fraction: float, test_fraction: float, seed: int
 ) -> np.ndarray:
     """Return the split of each image, an index into SPLITS, int [N], stratified by label.
+
+    No group is divided, but for splits given by folders.
 
     Splits given by folders are kept. If there is no validation folder, `val_fraction` of all images
     is taken from the training images. If there is no test folder, `test_fraction` of the validation
@@ -95,6 +100,7 @@ def assign_splits(
 
     Args:
         table: N images.
+        groups: A code for each image, int [N]; images with the same code stay together.
         val_fraction: Fraction for validation, above 0 and below 1.
         test_fraction: Fraction for the test, above 0 and below 1.
         seed: Decides which images these are.
@@ -106,10 +112,11 @@ def assign_splits(
     train, val, test = range(len(SPLITS))
     splits = np.maximum(given, train)
     if test not in given:
-        _move(splits, labels, val if val in given else train, test, test_fraction, seed)
+        source = val if val in given else train
+        _move(splits, labels, groups, (source, test), test_fraction, seed)
     if val not in given:
         rest = np.count_nonzero(splits == train)
-        _move(splits, labels, train, val, val_fraction * len(splits) / rest, seed)
+        _move(splits, labels, groups, (train, val), val_fraction * len(splits) / rest, seed)
     for code, split in enumerate(SPLITS):
         if missing := missing_classes(table, splits, code):
             raise UserError(
@@ -120,17 +127,38 @@ def assign_splits(
 
 
 def _move(
-    splits: np.ndarray, labels: np.ndarray, source: int, target: int, fraction: float, seed: int
+    splits: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    between: tuple[int, int],
+    fraction: float,
+    seed: int,
 ) -> None:
-    """Move a fraction of the images of split `source` to split `target`, stratified by label."""
+    """Move a fraction of the images from one split to another, stratified by label."""
+    source, target = between
     rows = np.flatnonzero(splits == source)
     try:
-        _, moved = train_test_split(
-            rows, test_size=fraction, stratify=labels[rows], random_state=seed
-        )
+        if len(np.unique(groups[rows])) == len(rows):
+            _, moved = train_test_split(
+                rows, test_size=fraction, stratify=labels[rows], random_state=seed
+            )
+        else:
+            moved = rows[_whole_groups(labels[rows], groups[rows], fraction, seed)]
     except ValueError as error:  # such as a class with one image only
         raise UserError(
             f"the {len(rows)} {SPLITS[source]} images can't be split, with {fraction:.0%} of them "
             f"for {SPLITS[target]}: {error}"
         ) from None
     splits[moved] = target
+
+
+def _whole_groups(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Return the indices of about a fraction of the images, whole groups, stratified by label."""
+    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    part = Fraction(fraction).limit_denominator(min(MOST_FOLDS, max(2, fewest)))
+    taken, of = max(part.numerator, 1), part.denominator
+    if taken == of or of == 1:
+        raise ValueError(f"the class with the fewest groups has {fewest}")
+    folds = StratifiedGroupKFold(of, shuffle=True, random_state=seed)
+    parts = [part for _, part in folds.split(labels, labels, groups)]
+    return np.concatenate(parts[:taken])

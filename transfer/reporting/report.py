@@ -25,6 +25,7 @@ from transfer.core.files import (
     read_json,
     sha256,
 )
+from transfer.core.params import source_of
 from transfer.core.runtime import keras, tf
 from transfer.data.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
 from transfer.data.labels import SPLITS, Rejected, summary
@@ -52,7 +53,7 @@ def collect_facts(params: dict) -> dict:
     Args:
         params: All parameters by name.
     """
-    counts, sizes, content_sha256 = read_manifest()
+    counts, sizes, groups, content_sha256 = read_manifest()
     rejected = [Rejected(**row) for row in read_csv(SPLIT / REJECTED)]
     near = read_csv(SPLIT / NEAR_DUPLICATES)
     pairs = Counter((row["label"], row["prediction"]) for row in iter_csv(PREDICTIONS))
@@ -62,11 +63,13 @@ def collect_facts(params: dict) -> dict:
     )
     return {
         "params": params,
+        "source": source_of(params["data_url"], params["own_images"]),
         "splits": {
             name: sum(n for (_, split), n in counts.items() if split == name) for name in SPLITS
         },
         "classes": class_table(counts, read_csv(METRICS / "classes.csv")),
         "sizes": sizes,
+        "groups": groups,
         "rejected": rejected,
         "rejected_kinds": summary(rejected),
         "near": near,
@@ -85,22 +88,24 @@ def collect_facts(params: dict) -> dict:
     }
 
 
-def read_manifest() -> tuple[Counter, np.ndarray, str]:
+def read_manifest() -> tuple[Counter, np.ndarray, int, str]:
     """Read the manifest once, row by row, since it may have millions of rows.
 
     Returns:
         The number of images by label and split; their widths and heights, int [N, 2], the smallest
-        image first; and the content hash of the images used, which is that of `data_sha256` if no
-        image was left out.
+        image first; the number of named groups; and the content hash of the images used, which is
+        that of `data_sha256` if no image was left out.
     """
     counts, sizes, content = Counter(), array("i"), hashlib.sha256()
+    groups = set()
     for row in iter_csv(SPLIT / MANIFEST):  # sorted by path, as `data_sha256` needs it
         counts[row["label"], row["split"]] += 1
         sizes.extend((int(row["width"]), int(row["height"])))
+        groups.add(row["group"])
         content.update(f"{row['sha256']}  ./{row['path']}\n".encode())
     sizes = np.array(sizes).reshape(-1, 2)
     order = np.argsort(sizes.prod(axis=1), kind="stable")
-    return counts, sizes[order], content.hexdigest()
+    return counts, sizes[order], len(groups - {""}), content.hexdigest()
 
 
 def class_table(counts: Counter, scores: list[dict]) -> list[dict]:
