@@ -3,7 +3,7 @@
     python -m scripts.project TARGET [name=value …]
 
 The values replace those of params.yaml in the copy. If TARGET is an earlier copy, its code and its
-parameters are replaced; its data and its DVC cache stay.
+parameters are replaced; its data, its corrections and its DVC cache stay.
 """
 
 import argparse
@@ -19,12 +19,13 @@ import yaml
 from ruamel.yaml import YAML
 
 from transfer.core.errors import UserError, did_you_mean, run_main, shown
+from transfer.core.files import CORRECTIONS, NO_IMAGES
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = "params.yaml"
 PARTS = (
-    *("stages", "transfer", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml"),
-    *(PARAMS, "data/none"),
+    *("stages", "transfer", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", PARAMS),
+    *(NO_IMAGES, str(CORRECTIONS)),
 )
 LOCAL = Path(".dvc/config.local")
 MARK = "# a copy made by python -m scripts.project\n"
@@ -69,6 +70,8 @@ def copy_project(target: Path, /, *more: str, **params: object) -> None:
         raise UserError(f"{target}: expected a new folder or a copy that this script made earlier")
     for part in (*PARTS, *more):
         source, copy = PROJECT / part, target / part
+        if part == str(CORRECTIONS) and copy.exists():
+            continue  # it may hold decisions that a person made in the copy
         if source.is_dir():
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))

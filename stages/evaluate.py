@@ -5,6 +5,7 @@ import io
 import numpy as np
 
 from transfer.core.files import (
+    CORRECTIONS,
     HEAD_MODEL,
     METRICS,
     MODEL,
@@ -16,7 +17,7 @@ from transfer.core.files import (
     write_json,
 )
 from transfer.core.stage import run_stage
-from transfer.data.dataset import Split, load_split
+from transfer.data.dataset import Split, given_labels, load_split
 from transfer.evaluation.metrics import curves, mcnemar_test, scores, scores_by_class
 from transfer.evaluation.prediction import predict
 from transfer.models.classifier import load_model
@@ -34,7 +35,8 @@ def main() -> None:
     only_head, only_model, p_value = mcnemar_test(test.labels, head, model)
 
     write_probabilities(head, model)
-    write_scores(head_scores, model_scores, p_value)
+    corrections = score_corrections(test, model)
+    write_scores(head_scores, model_scores, p_value, corrections)
     write_classes(test, head, model)
     write_predictions(test, model)
     for name, header, rows in curves(test.labels, model):
@@ -45,6 +47,12 @@ def main() -> None:
         f"{model_scores['accuracy_high']:.4f}) on {len(test.labels)} test images; "
         f"the head alone {head_scores['accuracy']:.4f}"
     )
+    if corrections:
+        print(
+            f"evaluate: {CORRECTIONS} corrects {corrections['corrected_labels']} test labels and "
+            f"leaves out {corrections['excluded_images']} test images; accuracy by the labels as "
+            f"given {corrections['accuracy_given_labels']:.4f}"
+        )
     if p_value > SIGNIFICANT and not np.array_equal(head, model):
         print(
             f"evaluate: the difference is not significant on so few images: {only_model} are right "
@@ -61,19 +69,41 @@ def write_probabilities(head: np.ndarray, model: np.ndarray) -> None:
         temporary.write_bytes(array.getvalue())  # np.save does not say why it can't write
 
 
-def write_scores(head: dict[str, float], model: dict[str, float], p_value: float) -> None:
+def score_corrections(test: Split, model: np.ndarray) -> dict[str, float]:
+    """Return what corrections change about the test images and the accuracy; empty if nothing.
+
+    Args:
+        test: The test images with the corrected labels.
+        model: Probabilities of the fine-tuned model, float [N, C].
+    """
+    given, excluded = given_labels(SPLIT, "test", test)
+    corrected = np.count_nonzero(given != test.labels)
+    if not corrected and not excluded:
+        return {}
+    return {
+        "corrected_labels": corrected,
+        "excluded_images": excluded,
+        "accuracy_given_labels": float((model.argmax(axis=1) == given).mean()),
+    }
+
+
+def write_scores(
+    head: dict[str, float], model: dict[str, float], p_value: float, corrections: dict[str, float]
+) -> None:
     """Write the scores over all classes.
 
     Args:
         head: Scores of the head alone.
         model: Scores of the fine-tuned model.
         p_value: Of McNemar's test of both.
+        corrections: What `score_corrections` returned.
     """
     write_json(
         METRICS / "evaluate.json",
         {name: model[name] for name in COMPARED}
         | {f"head_{name}": head[name] for name in COMPARED_OF_HEAD}
-        | {"mcnemar_p": p_value},
+        | {"mcnemar_p": p_value}
+        | corrections,
     )
     write_csv(
         METRICS / "scores.csv",

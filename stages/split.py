@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from transfer.core.errors import printable
-from transfer.core.files import RAW, SPLIT, replacing, write_csv
+from transfer.core.files import CORRECTIONS, RAW, SPLIT, replacing, write_csv
 from transfer.core.parallel import AT_A_TIME, map_in_threads
 from transfer.core.params import Params
 from transfer.core.params_file import load_params
 from transfer.core.stage import run_stage
 from transfer.data.dataset import (
+    CORRECTED,
+    CORRECTED_COLUMNS,
     IMAGES,
     MANIFEST,
     MANIFEST_COLUMNS,
@@ -22,12 +24,21 @@ from transfer.data.dataset import (
     REJECTED,
     StoredArray,
 )
-from transfer.data.labels import SPLITS, UNREADABLE, ImageTable, Rejected, label_images, summary
+from transfer.data.labels import (
+    EXCLUDED,
+    SPLITS,
+    UNREADABLE,
+    ImageTable,
+    Rejected,
+    label_images,
+    summary,
+)
 from transfer.data.raw import RawImages, sha256_of
-from transfer.preprocessing.decoding import decode_images
+from transfer.preprocessing.corrections import Corrected, apply_corrections, read_corrections
+from transfer.preprocessing.decoding import decode_images, try_decode
 from transfer.preprocessing.duplicates import near_duplicates, perceptual_hashes
 from transfer.preprocessing.groups import check_given_splits, join_groups, name_groups
-from transfer.preprocessing.splits import assign_splits, check_rejected, drop_duplicates
+from transfer.preprocessing.splits import assign_corrected, check_rejected, drop_duplicates
 
 # Beside the folder, which exists only after a success; then it is moved inside.
 REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
@@ -35,65 +46,74 @@ REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
 
 def main() -> None:
     params = load_params()
+    corrections = read_corrections(CORRECTIONS)
+    raw = RawImages(RAW)
+    given = label_images(raw.names)
+    names = name_groups(given.paths, {}, params.group_pattern)
+    check_given_splits(given, names)
+    hashes = hash_contents(raw, given.paths)
+    corrected = apply_corrections(corrections, given, hashes)
     with replacing(SPLIT) as folder:
         folder.mkdir()
-        table, hashes, sizes, rejected = decode(folder / IMAGES, params)
+        used, excluded, sizes, rejected = decode(folder / IMAGES, raw, corrected, hashes, params)
         looks = perceptual_hashes(StoredArray(folder / IMAGES))
-        names = name_groups(table.paths, {}, params.group_pattern)
-        check_given_splits(table, names)
-        alike = params.near_duplicates == "together"
-        pairs = near_duplicates(looks, range(len(looks))) if alike else []
-        groups = join_groups(names, [pair[:2] for pair in pairs])
-        splits = assign_splits(
-            table, groups, params.val_fraction, params.test_fraction, params.seed
+        together = params.near_duplicates == "together"
+        alike = [used[[a, b]] for a, b, _ in near_duplicates(looks, used)] if together else []
+        shares = params.val_fraction, params.test_fraction, params.seed
+        splits = assign_corrected(
+            given, corrected, join_groups(names, alike), used, excluded, *shares
         )
-        rows = manifest(table, splits, hashes, sizes, names)
+        table, split_of = corrected.table.at(used), splits[used]
+        rows = manifest(table, split_of, hashes[used], sizes, [names[i] for i in used])
         write_csv(folder / MANIFEST, MANIFEST_COLUMNS, rows)
-        near = near_duplicates(looks, splits)
+        changes = corrected.changes(splits, used, excluded)
+        write_csv(folder / CORRECTED, CORRECTED_COLUMNS, changes)
+        near = near_duplicates(looks, split_of)
         pairs = [
-            (table.paths[a], SPLITS[splits[a]], table.paths[b], SPLITS[splits[b]], distance)
+            (table.paths[a], SPLITS[split_of[a]], table.paths[b], SPLITS[split_of[b]], distance)
             for a, b, distance in near
         ]
         write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
         REJECTED_SO_FAR.replace(folder / REJECTED)
 
-    report(splits, rejected, pairs)
+    report(split_of, rejected, pairs)
+    for line in corrected.summary(changes):
+        print(f"split: {line}")
 
 
 def decode(
-    target: Path, params: Params
-) -> tuple[ImageTable, np.ndarray, np.ndarray, list[Rejected]]:
+    target: Path, raw: RawImages, corrected: Corrected, hashes: np.ndarray, params: Params
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Rejected]]:
     """Decode the images in data/raw, except those rejected, into the array `target`.
 
     Args:
         target: Where to write the array.
+        raw: The images in data/raw.
+        corrected: All of them with their labels.
+        hashes: SHA-256 of their contents, 32 bytes [N].
         params: All parameters.
 
     Returns:
-        The images in the array; their SHA-256, 32 bytes [N]; their width and height, int [N, 2];
-        and the images rejected.
+        The indices of the images in the array, int [K]; those of the images that could be decoded
+        but are excluded, int [L]; width and height of those in the array, int [K, 2]; and the
+        images rejected.
 
     Raises:
         UserError: Too many images were rejected; REJECTED_SO_FAR lists them.
     """
-    raw = RawImages(RAW)
-    table = label_images(raw.names)
-    hashes = hash_contents(raw, table.paths)
+    table, size, crop = corrected.table, params.image_size, params.crop_to_aspect_ratio
     kept, rejected = drop_duplicates(table, hashes)
-    sizes, reasons = decode_images(
-        target,
-        [table.paths[i] for i in kept],
-        params.image_size,
-        params.crop_to_aspect_ratio,
-        raw.image_file,
-    )
-    rejected += [
-        Rejected(table.paths[kept[index]], reason, UNREADABLE) for index, reason in reasons.items()
-    ]
+    is_excluded = np.isin(kept, [*corrected.excluded])
+    kept, excluded = kept[~is_excluded], kept[is_excluded].tolist()
+    paths = [table.paths[i] for i in kept]
+    sizes, reasons = decode_images(target, paths, size, crop, raw.image_file)
+    rejected += [Rejected(paths[index], reason, UNREADABLE) for index, reason in reasons.items()]
+    rejected += [Rejected(table.paths[i], corrected.excluded[i], EXCLUDED) for i in excluded]
     write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
     check_rejected(table, rejected, params.max_rejected, REJECTED_SO_FAR)
-    decoded = np.delete(kept, list(reasons))
-    return table.at(decoded), hashes[decoded], sizes, rejected
+    files = [raw.image_file(table.paths[i]) for i in excluded]
+    readable = [try_decode(file, size, crop)[0] is not None for file in files]
+    return np.delete(kept, [*reasons]), np.array(excluded, int)[readable], sizes, rejected
 
 
 def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:

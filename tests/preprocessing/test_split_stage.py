@@ -158,6 +158,42 @@ def test_too_many_rejected_leave_what_was_there_and_a_list(folder):
     assert sorted(os.listdir("data")) == ["raw", "split"]
 
 
+def test_corrections_are_applied_and_excluded_images_do_not_count(folder, capsys):
+    set_limit(folder, 0)
+    main()
+    assert read_csv(Path("data/split/corrected.csv")) == []
+    before = read_csv(Path("data/split/manifest.csv"))
+    splits = {row["path"]: row["split"] for row in before}
+    by_path = {row["path"]: row["sha256"] for row in before}
+    cat, dog, confirmed = "cats/cat.0003.jpg", "dogs/dog.0004.jpg", "dogs/dog.0005.jpg"
+    broken = sha256(Path("data/raw", add("cats/broken.jpg", b"no picture")))
+    Path("corrections.csv").write_text(
+        "sha256,path,old,new,who,why\n"
+        f"{by_path[cat]},{cat},cats,dogs,Eva,\n"
+        f"{by_path[dog]},{dog},dogs,exclude,Eva,two animals\n"
+        f"{by_path[confirmed]},{confirmed},dogs,dogs,Eva,\n"
+        f"{broken},cats/broken.jpg,cats,exclude,,\n"
+    )
+    capsys.readouterr()
+    main()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "split: rejected 2 excluded, the first cats/broken.jpg: excluded by corrections.csv",
+        "split: data/split/rejected.csv lists them all",
+        "split: corrections.csv, rows: 4, labels changed: 1, images left out: 1",
+    ]
+    reason = "excluded by corrections.csv"
+    assert rejected() == {"cats/broken.jpg": reason, dog: f"{reason}: two animals"}
+    assert read_csv(Path("data/split/corrected.csv")) == [
+        {"path": cat, "split": splits[cat], "given_label": "cats", "label": "dogs"},
+        {"path": dog, "split": splits[dog], "given_label": "dogs", "label": "exclude"},
+    ]
+    expected = [row for row in before if row["path"] != dog]
+    for row in expected:
+        row["label"] = "dogs" if row["path"] == cat else row["label"]
+    assert read_csv(Path("data/split/manifest.csv")) == expected
+    assert len(np.load("data/split/images.npy")) == len(expected)
+
+
 def test_images_that_look_the_same_in_two_splits_are_reported(folder, capsys):
     raw = Path("data/raw")
     for label in ("cats", "dogs"):

@@ -15,6 +15,7 @@ import platformdirs
 from transfer.core.errors import UserError
 
 NO_IMAGES = "data/none"  # a file that is always there: DVC refuses a dependency that is missing
+CORRECTIONS = Path("corrections.csv")  # in git, by people
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 PROBABILITIES = Path("data/probabilities.npy")

@@ -98,7 +98,7 @@ class Params(BaseModel):
         ge=0,
         le=1,
         description="Fraction of the images that may be unreadable or have two labels before the "
-        "stage stops. Second copies don't count.",
+        "stage stops. Second copies, and images that corrections.csv excludes, don't count.",
     )
     group_pattern: Pattern | None = Field(
         description="A regular expression for the names of image files: images with the same find "

@@ -14,13 +14,17 @@ import numpy as np
 
 from transfer.core.errors import UserError, one_line
 from transfer.core.files import iter_csv
+from transfer.data.labels import EXCLUDE
 
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 REJECTED = "rejected.csv"
 NEAR_DUPLICATES = "near_duplicates.csv"
+CORRECTED = "corrected.csv"
 MANIFEST_COLUMNS = ("path", "label", "split", "sha256", "width", "height", "group")
 NEAR_DUPLICATES_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
+# An image that is left out has the label EXCLUDE, and the split that it would be in.
+CORRECTED_COLUMNS = ("path", "split", "given_label", "label")
 # From indices of images in a split, int [B], and a view, from 1, to arrays [B, …].
 Reader = Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
 
@@ -136,6 +140,25 @@ def load_split(folder: Path, split: str) -> Split:
         paths=paths,
         class_names=class_names,
     )
+
+
+def given_labels(folder: Path, name: str, split: Split) -> tuple[np.ndarray, int]:
+    """Return the labels of a split's images as they were given, before corrections.csv.
+
+    Args:
+        folder: As for `load_split`.
+        name: Of the split, as for `load_split`.
+        split: What `load_split` returned.
+
+    Returns:
+        int [N], and the number of images that corrections.csv has left out of the split.
+    """
+    rows = [row for row in iter_csv(folder / CORRECTED) if row["split"] == name]
+    given = {row["path"]: row["given_label"] for row in rows if row["label"] != EXCLUDE}
+    labels = split.labels.copy()
+    for index in [index for index, path in enumerate(split.paths) if path in given]:
+        labels[index] = split.class_names.index(given[split.paths[index]])
+    return labels, len(rows) - len(given)
 
 
 def plain_pixels(split: Split) -> Reader:

@@ -49,7 +49,10 @@ class Rejected(NamedTuple):
     kind: str
 
 
-UNREADABLE, TWO_LABELS, COPY = KINDS = ("unreadable", "with two labels", "second copies")
+UNREADABLE, TWO_LABELS, COPY, EXCLUDED = KINDS = (
+    *("unreadable", "with two labels", "second copies", "excluded"),
+)
+EXCLUDE = "exclude"  # what corrections.csv has for a label, where an image is to be left out
 
 
 def label_images(paths: Sequence[str]) -> ImageTable:

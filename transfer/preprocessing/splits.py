@@ -8,8 +8,10 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from transfer.core.errors import UserError, printable
+from transfer.core.files import CORRECTIONS
 from transfer.data.labels import (
     COPY,
+    EXCLUDED,
     SPLITS,
     TWO_LABELS,
     ImageTable,
@@ -17,6 +19,7 @@ from transfer.data.labels import (
     missing_classes,
     summary,
 )
+from transfer.preprocessing.corrections import Corrected
 
 MOST_FOLDS = 10  # of a fraction, such as 3 of 10
 
@@ -61,7 +64,7 @@ def check_rejected(
         table: All images, including those rejected.
         rejected: The images rejected.
         max_rejected: Maximum fraction of images that may be unreadable or have two labels; second
-            copies don't count.
+            copies and excluded images don't count.
         listing: The file that lists those rejected, for the message.
 
     Raises:
@@ -78,7 +81,7 @@ def check_rejected(
             f"{listing} lists them all: replace them, or remove the class"
         )
         raise UserError(printable(message))
-    unusable = [image for image in rejected if image.kind != COPY]
+    unusable = [image for image in rejected if image.kind not in (COPY, EXCLUDED)]
     if len(unusable) > max_rejected * total:
         raise UserError(
             f"{len(unusable):,} of the {total:,} images can't be used, and max_rejected is "
@@ -117,13 +120,61 @@ def assign_splits(
     if val not in given:
         rest = np.count_nonzero(splits == train)
         _move(splits, labels, groups, (train, val), val_fraction * len(splits) / rest, seed)
+    check_splits(table, splits, "add images of it, or change val_fraction and test_fraction")
+    return splits
+
+
+def assign_corrected(
+    given: ImageTable,
+    corrected: Corrected,
+    groups: np.ndarray,
+    used: np.ndarray,
+    excluded: np.ndarray,
+    *fractions_and_seed: float,
+) -> np.ndarray:
+    """Return the split of each image, so that corrections move none to another split; int [N].
+
+    The splits are stratified by the labels as they were given, and images that are excluded take
+    part. Those whose two labels were settled could take no part before; where no folder names their
+    split, they go to that of their group, or are for training.
+
+    Args:
+        given: N images as they are given.
+        corrected: The same images with their corrections.
+        groups: A code for each image, int [N]; images with the same code stay together.
+        used: Indices of the images used, int [K].
+        excluded: Indices of those left out that would be used without corrections, int [L].
+        fractions_and_seed: As for `assign_splits`.
+
+    Raises:
+        UserError: As for `assign_splits`; or corrections have left a split without a class.
+    """
+    splits = np.maximum(given.given_splits, SPLITS.index("train"))
+    rows = np.sort(np.concatenate([used, excluded]))
+    rows = rows[~corrected.settled[rows]]
+    splits[rows] = assign_splits(given.at(rows), groups[rows], *fractions_and_seed)
+    split_of = dict(zip(groups[rows].tolist(), splits[rows].tolist(), strict=True))
+    for row in np.flatnonzero(corrected.settled & (given.given_splits < 0)):
+        splits[row] = split_of.get(groups[row], splits[row])
+    advice = f"add images of it, or correct fewer of its images in {CORRECTIONS}"
+    check_splits(corrected.table.at(used), splits[used], advice)
+    return splits
+
+
+def check_splits(table: ImageTable, splits: np.ndarray, advice: str) -> None:
+    """Check that every split has images of every class.
+
+    Args:
+        table: N images.
+        splits: Their splits, int [N], indices into SPLITS.
+        advice: What to do otherwise, for the message.
+
+    Raises:
+        UserError: A split has no image of a class.
+    """
     for code, split in enumerate(SPLITS):
         if missing := missing_classes(table, splits, code):
-            raise UserError(
-                f"{split} would have no images of {', '.join(missing)}; add images of it, or "
-                "change val_fraction and test_fraction"
-            )
-    return splits
+            raise UserError(f"{split} would have no images of {', '.join(missing)}; {advice}")
 
 
 def _move(

@@ -61,6 +61,7 @@ def collect_facts(params: dict) -> dict:
     head, fine_tuning = (
         read_json(METRICS / f"{name}.json") for name in ("train_head", "fine_tune")
     )
+    compared = read_json(METRICS / "evaluate.json")
     return {
         "params": params,
         "source": source_of(params["data_url"], params["own_images"]),
@@ -74,7 +75,8 @@ def collect_facts(params: dict) -> dict:
         "rejected_kinds": summary(rejected),
         "near": near,
         "scores": {row["score"]: row for row in read_csv(METRICS / "scores.csv")},
-        "mcnemar_p": read_json(METRICS / "evaluate.json")["mcnemar_p"],
+        "mcnemar_p": compared["mcnemar_p"],
+        "compared": compared,
         "phases": {"head": head, "fine-tuned": fine_tuning},
         "tested": pairs.total(),
         "mistakes": confused.total(),
