@@ -14,8 +14,8 @@ GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=3e-4,1e-3
 JOBS := 1
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app sweep export test test-slow lint repeat faults bench \
-  bench-quick
+.PHONY: help install lock audit demo run app review sweep export test test-slow lint repeat faults \
+  bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -62,6 +62,9 @@ run: install  ## run the whole pipeline with params.yaml; the same as dvc repro
 
 app: install $(VENV)/app-installed  ## serve a web page that classifies images, on this machine
 	python -m streamlit run app/page.py
+
+review: install $(VENV)/app-installed  ## serve a web page to correct wrong labels, on this machine
+	python -m streamlit run app/review.py
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; write a table and a figure
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')

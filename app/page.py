@@ -1,12 +1,11 @@
 """A web page to try the model on images: make app."""
 
-import re
-
 import numpy as np
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
-from transfer.core.errors import UserError, printable
+from app.shared import STYLE, escape_markdown
+from transfer.core.errors import UserError
 from transfer.core.files import MODEL, SPLIT
 from transfer.data.dataset import MANIFEST, Split, load_split
 from transfer.evaluation.grad_cam import grad_cam, overlay
@@ -17,13 +16,7 @@ TITLE = "What is in the image?"
 MAX_CLASS_NAMES, EXAMPLES, BARS, NEIGHBOURS = 20, 8, 5, 6
 MAX_IMAGES = 12  # at a time; the page holds each of them, up to 20 MB
 MAX_COMPARED = 5_000  # training images, 5 kB of features each
-STYLE = """<style>
-[data-testid="stMainBlockContainer"] {padding-block: 2rem}
-/* Images side by side: in rows of two or three on a phone. */
-.stImage {display: grid; gap: .5rem; width: 100%;
-  grid-template-columns: repeat(auto-fit, minmax(min(5.5rem, 100%), 1fr))}
-[data-testid="stFullScreenFrame"] > div, .stImage > * > * {width: 100% !important}
-.stImage img {border-radius: .4rem}
+EXAMPLE_STYLE = """<style>
 /* The button of an example is transparent and covers its image. */
 [class*="st-key-example"] {position: relative}
 [class*="st-key-example"]:is(:hover, :focus-within) img {outline: 3px solid #4c72b0}
@@ -37,7 +30,7 @@ MultiPartParser.spool_max_size = 0
 
 def main() -> None:
     st.set_page_config(TITLE)
-    st.html(STYLE)
+    st.html(STYLE + EXAMPLE_STYLE)
     st.header(TITLE, anchor=False)
     if not MODEL.is_file():
         st.error(f"There is no {MODEL}: `dvc pull {MODEL}` fetches it, `dvc repro` makes it.")
@@ -182,11 +175,6 @@ def index_training_images(
     return build_index(
         lambda pixels: _predictor.predict_with_features(pixels)[1], _train, MAX_COMPARED
     )
-
-
-def escape_markdown(text: str) -> str:
-    """Escape all characters that mean something in Markdown."""
-    return re.sub(r"([!-/:-@[-`{-~])", r"\\\1", printable(text))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,16 @@ import pytest
 
 from transfer.core.errors import UserError
 from transfer.core.files import write_csv
-from transfer.data.dataset import IMAGES, MANIFEST, MANIFEST_COLUMNS, StoredArray, load_split
+from transfer.data.dataset import (
+    CORRECTED,
+    CORRECTED_COLUMNS,
+    IMAGES,
+    MANIFEST,
+    MANIFEST_COLUMNS,
+    StoredArray,
+    given_labels,
+    load_split,
+)
 
 
 def test_load_split_opens_its_own_rows(tmp_path):
@@ -23,6 +32,24 @@ def test_load_split_opens_its_own_rows(tmp_path):
     assert train.paths == ["0.jpg", "2.jpg"]
     np.testing.assert_array_equal(train.images[train.rows], images[[0, 2]])
     assert load_split(tmp_path, "test").labels.tolist() == [2]
+
+
+def test_given_labels_are_those_before_corrections(tmp_path):
+    np.save(tmp_path / IMAGES, np.zeros((3, 2, 2, 3), np.uint8))
+    labels = ("cats", "dogs", "dogs")
+    rows = [(f"{i}.jpg", label, "test", "hash", 2, 2) for i, label in enumerate(labels)]
+    write_csv(tmp_path / MANIFEST, MANIFEST_COLUMNS, rows)
+    changes = [
+        ("1.jpg", "test", "cats", "dogs"),
+        ("2.jpg", "train", "cats", "dogs"),  # of another split
+        ("8.jpg", "test", "cats", "exclude"),
+        ("9.jpg", "val", "cats", "exclude"),
+    ]
+    write_csv(tmp_path / CORRECTED, CORRECTED_COLUMNS, changes)
+    test = load_split(tmp_path, "test")
+    given, excluded = given_labels(tmp_path, "test", test)
+    assert (given.tolist(), excluded) == ([0, 0, 1], 1)
+    assert test.labels.tolist() == [0, 1, 1]
 
 
 def test_stored_rows_are_in_the_requested_order_and_must_be_whole(tmp_path):

@@ -2,59 +2,24 @@
 
 import io
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
+from tests.helpers.browser import NEEDS_BROWSER, PHONE, assert_on_loopback, opened, serving
 from tests.helpers.project import PROJECT
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium; apt-get install chromium"),
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
+pytestmark = NEEDS_BROWSER
 NEAREST = "The training images most similar to it"
 
 
 @pytest.fixture(scope="module")
 def process(repository):
     """Return the address and the process of a server that can write no file over 1 kB."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = f"{sys.executable} -m streamlit run app/page.py --server.port {port}"
-    process = subprocess.Popen(
-        ["sh", "-c", f"ulimit -f 1; exec {command}"],
-        cwd=repository.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{address}/_stcore/health", process)
-        yield address, process
-    finally:
-        process.terminate()
-        print(process.communicate()[0].decode())
+    with serving(repository.folder, "app/page.py", "ulimit -f 1") as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -64,31 +29,6 @@ def server(process):
     return address
 
 
-def wait_for(url, process):
-    for _ in range(300):
-        try:
-            return urllib.request.urlopen(url).close()
-        except OSError:
-            assert process.poll() is None, "the server ended"
-            time.sleep(0.1)
-    raise AssertionError("the server does not answer")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def requested():
-    """Return the addresses that the page requested."""
-    return []
-
-
 @pytest.fixture
 def page(server, browser, requested):
     """Return the page, just opened; all that it requests must be on its own server."""
@@ -96,17 +36,6 @@ def page(server, browser, requested):
         page.get_by_text("Classes: cats, dogs").wait_for()
         yield page
     assert requested and {urlsplit(url).netloc for url in requested} == {urlsplit(server).netloc}
-
-
-@contextmanager
-def opened(server, browser, requested, **options):
-    page = browser.new_page(**options)
-    page.set_default_timeout(60_000)  # it computes the features of the training images once
-    page.on("request", lambda request: requested.append(request.url))
-    page.on("websocket", lambda websocket: requested.append(websocket.url))
-    page.goto(server)
-    yield page
-    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -212,10 +141,7 @@ def test_phone(server, browser, requested, photos):
 
 
 def test_server_listens_on_loopback_only(process):
-    address, process = process
-    connections = psutil.Process(process.pid).net_connections("inet")
-    listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
-    assert listening == [("127.0.0.1", urlsplit(address).port)]
+    assert_on_loopback(*process)
 
 
 @pytest.mark.parametrize(

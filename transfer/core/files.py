@@ -18,6 +18,7 @@ NO_IMAGES = "data/none"  # a file that is always there: DVC refuses a dependency
 CORRECTIONS = Path("corrections.csv")  # in git, by people
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
+SUSPECTS = Path("data/suspects.csv")
 PROBABILITIES = Path("data/probabilities.npy")
 BASE_WEIGHTS = Path("models/base.weights.h5")
 HEAD_MODEL = Path("models/head.keras")

@@ -51,14 +51,19 @@ def decode_image(
     Raises:
         Exception: Whatever Pillow raises for bytes that it can't decode.
     """
+    rgb = read_rgb(file)
+    box = centre_square(*rgb.size) if crop_to_aspect_ratio else None
+    resized = rgb.resize((size, size), Image.Resampling.LANCZOS, box)
+    return np.asarray(resized), rgb.size
+
+
+def read_rgb(file: Path | BinaryIO) -> Image.Image:
+    """Read an image in its own size, as a viewer shows it: see `decode_image`."""
     with Image.open(file, formats=FORMATS) as image:
         check_cost(image)
         image.load()
         rotate_upright(image)
-        rgb = to_rgb(image)
-    box = centre_square(*rgb.size) if crop_to_aspect_ratio else None
-    resized = rgb.resize((size, size), Image.Resampling.LANCZOS, box)
-    return np.asarray(resized), rgb.size
+        return to_rgb(image)
 
 
 def check_cost(image: Image.Image) -> None:
