@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.faults.corpus import decode
 from transfer.preprocessing import decoding
-from transfer.preprocessing.decoding import centre_square, decode_image
+from transfer.preprocessing.decoding import centre_square, count_scans, decode_image
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
@@ -202,6 +202,35 @@ def test_twelve_bits_are_scaled_as_sixteen_are(tmp_path):
         + struct.pack("<H", len(fields)) + directory + bytes(4)
     )  # fmt: skip
     assert middle(path) == GREY
+
+
+@pytest.mark.parametrize("name", ["JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_what_follows_an_image_changes_nothing(tmp_path, name):
+    """As the video of a phone's motion photo does, in which the marker of a scan is frequent."""
+    image = Image.radial_gradient("L").convert("RGB")
+    more = {"save_all": True, "append_images": [image]} if name == "MPO" else {}
+    path = save(tmp_path, "a", image, format=name, **more)
+    expected, _ = decode_image(path, 8, crop_to_aspect_ratio=True)
+    video = b"\0\0\0\x18ftypmp42" + np.random.default_rng(0).bytes(100_000) + 200 * b"\xff\xda"
+    path.write_bytes(path.read_bytes() + video)
+    pixels, size = decode_image(path, 8, crop_to_aspect_ratio=True)
+    np.testing.assert_array_equal(pixels, expected)
+    assert size == (256, 256)
+
+
+def test_scans_are_those_that_libjpeg_reads():
+    start, scan, end = b"\xff\xd8", b"\xff\xda\0\x04ab", b"\xff\xd9"
+    video = 200 * b"\xff\xda"
+    assert count_scans(start + 3 * scan + end) == 3
+    assert count_scans(start + 3 * (scan + b"x\xff\0\xff\xd0y") + end + video) == 3
+    # Of a thumbnail's, which are in a segment, and of those in a comment, none counts.
+    for marker in (b"\xff\xe1", b"\xff\xfe"):
+        segment = marker + (len(video) + 2).to_bytes(2) + video
+        assert count_scans(start + segment + 3 * scan + end) == 3
+    # Fill bytes, bytes between segments, restarts and reserved markers hide none.
+    for between in (b"\xff", b"\xff\xff", b"x", b"\xff\xd3", b"\xff\x02\x10\x10", b"\xff\0"):
+        assert count_scans(start + 500 * (between + scan) + end + video) == 500
+    assert count_scans(start + 500 * scan) == 500
 
 
 def test_other_formats_are_not_opened(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import struct
 from array import array
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ Image.MAX_IMAGE_PIXELS = 50_000_000
 MAX_SIDE = 65_535
 # Ten are usual. A scan can take as long to decode as the whole image, in no more than 141 bytes.
 MAX_SCANS = 100
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", 0xD9
+MARKER = re.compile(rb"\xff+([^\x00\xff])")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Pillow logs to stderr
 CHUNK = 256  # images in memory at a time: 20 MB at 160x160
 
@@ -76,9 +79,30 @@ def check_cost(image: Image.Image) -> None:
         raise ValueError("{} x {} pixels, a side over {:,}".format(*image.size, MAX_SIDE))
     if image.format in ("JPEG", "MPO"):
         image.fp.seek(0)  # Pillow itself seeks to the pixels later
-        scans = image.fp.read().count(b"\xff\xda")
+        scans = count_scans(image.fp.read())
         if scans > MAX_SCANS:
             raise ValueError(f"a JPEG of {scans:,} scans, over {MAX_SCANS}")
+
+
+def count_scans(jpeg: bytes) -> int:
+    """Return an upper bound of the scans in a JPEG; it is exact if it exceeds MAX_SCANS.
+
+    What follows the image, such as the video of a motion photo, and thumbnails do not count.
+    """
+    scans = jpeg.count(START_OF_SCAN)  # 500 times as fast, and enough for nearly every image
+    if scans <= MAX_SCANS:
+        return scans
+    scans, position = 0, 0
+    # Markers are found as libjpeg finds them: fill bytes before them and bytes between them are
+    # skipped. Those below 0xC0 and the restarts have no length.
+    while marker := MARKER.search(jpeg, position):
+        code, position = marker[1][0], marker.end()
+        if code == END_OF_IMAGE:
+            break
+        scans += code == START_OF_SCAN[1]
+        if code >= 0xC0 and not 0xD0 <= code <= 0xD8:
+            position += int.from_bytes(jpeg[position : position + 2])
+    return scans
 
 
 def rotate_upright(image: Image.Image) -> None:
