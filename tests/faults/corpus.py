@@ -76,21 +76,15 @@ def bombs() -> dict[str, bytes]:
         "line.png": one_bit_png(40_000_000, 1),
         "scans.jpg": progressive[:-2] + 10_000 * scan + progressive[-2:],
         "canvas.webp": bytes(webp),
-        "text.png": one_bit_png(1, 1, png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 27)))),
+        "filled.jpg": progressive[:-2] + 10_000 * (b"\xff" + scan) + progressive[-2:],
     }
 
 
-def one_bit_png(width: int, height: int, chunk: bytes = b"") -> bytes:
-    """Return a black PNG, with a chunk before its pixels."""
+def one_bit_png(width: int, height: int) -> bytes:
+    """Return a black PNG."""
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes(((width + 7) // 8 + 1) * height))
-    return (
-        PNG
-        + png_chunk(b"IHDR", header)
-        + chunk
-        + png_chunk(b"IDAT", rows)
-        + png_chunk(b"IEND", b"")
-    )
+    return PNG + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

@@ -21,6 +21,7 @@ from transfer.core.parallel import map_in_threads
 from transfer.data.dataset import write_array_header
 from transfer.data.formats import FORMATS
 from transfer.data.raw import ImageFile
+from transfer.preprocessing import png  # noqa: F401  (sets up Pillow)
 
 # Pillow refuses images of more than twice as many pixels as decompression bombs: at 4 bytes a
 # pixel that is 400 MB.
