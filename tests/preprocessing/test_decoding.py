@@ -169,7 +169,7 @@ def test_rows_are_those_that_could_be_decoded(tmp_path, monkeypatch):
     reasons = [results[i] for i in (0, 2, 3, 4, 6, 7)]
     for reason, word in zip(
         reasons,
-        ("cannot identify", "cannot identify", "truncated", "Bomb", "32-bit", "No such file"),
+        ("cannot identify", "cannot identify", "truncated", "Bomb", "of 32 bits", "No such file"),
         strict=True,
     ):
         assert word in reason

@@ -64,7 +64,8 @@ def add_bad_images():
         ): "OSError: image file is truncated (30 bytes not processed)",
         add('dogs/it\'s "cut".png', png[:200]): "OSError: image file is truncated",
         add("dogs/nan.tif", pictures()["float.tif"]): (
-            "ValueError: 32-bit pixels (mode F) are not supported"
+            "ValueError: its samples are floating-point numbers of 32 bits, whose range is "
+            "unknown; save the image with 8 bits, or 16 unsigned"
         ),
         add("dogs/bomb.png", bombs()["square.png"]): (
             "DecompressionBombError: Image size (400000000 pixels) exceeds limit of 100000000 "

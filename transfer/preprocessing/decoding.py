@@ -12,16 +12,16 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE
 from tqdm import tqdm
 
 from transfer.core.console import quiet
-from transfer.core.errors import printable
+from transfer.core.errors import one_line, printable
 from transfer.core.parallel import map_in_threads
 from transfer.data.dataset import write_array_header
 from transfer.data.formats import FORMATS
 from transfer.data.raw import ImageFile
 from transfer.preprocessing import png  # noqa: F401  (sets up Pillow)
+from transfer.preprocessing.samples import has_16_bits, to_rgb
 
 # Pillow refuses images of more than twice as many pixels as decompression bombs: at 4 bytes a
 # pixel that is 400 MB.
@@ -65,9 +65,10 @@ def read_rgb(file: Path | BinaryIO) -> Image.Image:
     """Read an image in its own size, as a viewer shows it: see `decode_image`."""
     with Image.open(file, formats=FORMATS) as image:
         check_cost(image)
+        is_deep = has_16_bits(image)
         image.load()
         rotate_upright(image)
-        return to_rgb(image)
+        return to_rgb(image, is_deep)
 
 
 def check_cost(image: Image.Image) -> None:
@@ -117,23 +118,6 @@ def centre_square(width: int, height: int) -> tuple[float, float, float, float]:
     side = min(width, height)
     left, upper = (width - side) / 2, (height - side) / 2
     return left, upper, left + side, upper + side
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any of Pillow's modes to RGB.
-
-    Raises:
-        ValueError: The pixels have 32 bits, and no file says what their range is.
-    """
-    if image.mode.startswith("I;16"):  # convert() would clip to 255, not scale
-        (bits,) = getattr(image, "tag_v2", {}).get(BITSPERSAMPLE, (16,))  # 12 in some TIFFs
-        return Image.fromarray((np.asarray(image) >> bits - 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"32-bit pixels (mode {image.mode}) are not supported")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def decode_images(
@@ -189,8 +173,28 @@ def try_decode(
         file = image_file() if callable(image_file) else image_file
         return decode_image(file, size, crop_to_aspect_ratio)
     except UnidentifiedImageError:
-        return None, f"cannot identify it as {', '.join(FORMATS)}"
+        return None, explain_unidentified(file)
     except Exception as error:  # decoders of broken files raise nearly anything
         # An OSError's own text would begin or end with the path.
         text = getattr(error, "strerror", None) or str(error)
         return None, printable(": ".join(filter(None, (type(error).__name__, text))))
+
+
+def explain_unidentified(file: Path | BinaryIO) -> str:
+    """Return in one line why Pillow could not identify an image.
+
+    Args:
+        file: A path, or an open file of the encoded bytes.
+    """
+    with file.open("rb") if isinstance(file, Path) else file as stream:
+        stream.seek(0)
+        start = stream.read(16)
+        for name in FORMATS:
+            opener, accepts = Image.OPEN[name]
+            if accepts(start):
+                stream.seek(0)
+                try:  # Image.open() keeps the reason to itself
+                    opener(stream, "")
+                except Exception as error:  # of anything, as above
+                    return f"a {name} of a kind that is not read: {printable(one_line(error))}"
+    return f"cannot identify it as {', '.join(FORMATS)}"
