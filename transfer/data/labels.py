@@ -49,8 +49,9 @@ class Rejected(NamedTuple):
     kind: str
 
 
-UNREADABLE, TWO_LABELS, COPY, EXCLUDED = KINDS = (
+UNREADABLE, TWO_LABELS, COPY, EXCLUDED, NOT_IMAGES, NO_CLASS = KINDS = (
     *("unreadable", "with two labels", "second copies", "excluded"),
+    *("not images", "in no class folder"),
 )
 EXCLUDE = "exclude"  # what corrections.csv has for a label, where an image is to be left out
 
