@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from transfer.core.console import quiet
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import MODEL, SPLIT, list_files, replacing
+from transfer.core.files import MODEL, SPLIT, check_exists, list_files, replacing
 from transfer.core.stage import run_stage
 from transfer.data.dataset import IMAGES, MANIFEST, Split, load_split
 from transfer.evaluation.metrics import scores
@@ -49,8 +49,7 @@ class Trial(NamedTuple):
 
 def main() -> None:
     for path in (MODEL, SPLIT / MANIFEST, SPLIT / IMAGES):
-        if not path.exists():
-            raise UserError(f"there is no {path}; dvc pull fetches it, dvc repro makes it")
+        check_exists(path)
 
     from transfer.models.classifier import load_model, read_description
     from transfer.serving.export import open_keras
@@ -66,8 +65,8 @@ def main() -> None:
         table = tabulate(trials, test.labels)
         print(table)
         check(trials, test.labels)
-        (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes))
-        (folder / "table.md").write_text(table + "\n")
+        (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), "utf-8")
+        (folder / "table.md").write_text(table + "\n", "utf-8")
 
 
 def check_match(classifier: "keras.Model", classes: list[str], test: Split) -> None:

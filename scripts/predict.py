@@ -4,8 +4,8 @@
     find / -name '*.jpg' | python -m scripts.predict --csv - > found.csv
     python -m scripts.predict - < cat.jpg
 
-A folder means all images below it. - means an image on standard input, or a list of any of these,
-one per line.
+A folder means all images below it, whatever their names end in; the other files are named, and
+links are followed. - means an image on standard input, or a list of any of these, one per line.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import csv
 import glob
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -20,14 +21,13 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from transfer.core.console import quiet
 from transfer.core.errors import UserError, one_line, printable, run_main
-from transfer.core.files import MODEL, list_files
+from transfer.core.files import MODEL, check_exists
 from transfer.core.parallel import CORES, map_in_threads
-from transfer.data.formats import FORMATS, SUFFIXES
+from transfer.data.find import START, LeftOut, find_images, is_image
 from transfer.download import fetch
 
 BATCH_SIZE = 32  # each core has one batch
@@ -39,6 +39,7 @@ Prediction = tuple[str, np.ndarray | str]
 
 def main() -> None:
     arguments = parse()
+    check_model(arguments.model)
     content = sys.stdin.buffer.read() if STANDARD_INPUT in arguments.images else b""
     names = [name for argument in arguments.images for name in expand(argument, content)]
     if not names:
@@ -85,6 +86,18 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_model(path: Path) -> None:
+    """Refuse to go on without a model, before TensorFlow takes seconds to load.
+
+    Raises:
+        UserError: There is none.
+    """
+    if path == MODEL:
+        check_exists(path)
+    elif not path.is_file():
+        raise UserError(f"--model: expected a .keras file of this pipeline; there is no {path}")
+
+
 def expand(argument: str, content: bytes) -> list[str]:
     """Return the names of the images that an argument means.
 
@@ -92,28 +105,31 @@ def expand(argument: str, content: bytes) -> list[str]:
         argument: A file, a folder, a pattern, a URL or -.
         content: What came on standard input: an image, or a list of arguments.
     """
-    if argument == STANDARD_INPUT and not is_image(content):
-        lines = content.decode(errors="surrogateescape").splitlines()
-        return [name for line in lines if line.strip() for name in expand(line.strip(), b"")]
+    if argument == STANDARD_INPUT and not is_image(argument, content[:START]):
+        # A name may begin or end with a space; splitlines() would also split at U+2028.
+        lines = os.fsdecode(content).replace("\r\n", "\n").split("\n")
+        return [name for line in lines if line.strip() for name in expand(line, b"")]
     if fetch.is_url(argument) or argument == STANDARD_INPUT:
         return [argument]
     path = Path(argument)
     if path.is_dir():
-        names = list_files(path)
-        return [str(path / name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+        names, left_out = find_images(path)
+        report_left_out(path, left_out)
+        return [str(path / name) for name in names]
     if not path.exists() and glob.has_magic(argument):
         found = sorted(glob.glob(argument, recursive=True))
         return [name for match in found for name in expand(match, b"")]
     return [argument]
 
 
-def is_image(content: bytes) -> bool:
-    """Return whether bytes begin like an image of one of the formats that are read."""
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS):
-            return True
-    except Exception:  # Pillow's decoders raise nearly anything
-        return False
+def report_left_out(folder: Path, left_out: LeftOut) -> None:
+    """Name on stderr what is in a folder and is not predicted."""
+    lines = [f"{printable(str(folder / name))}: {why}" for name, why, _ in left_out.rejected]
+    if left_out.hidden:
+        names = ", ".join(printable(name) for name in sorted(left_out.hidden))
+        lines.append(f"{printable(str(folder))}: hidden, or made by a system: {names}")
+    for line in lines:
+        print(f"left out: {line}", file=sys.stderr)
 
 
 def decode(
@@ -164,7 +180,7 @@ def write_table(predictions: Iterable[Prediction], classes: list[str]) -> None:
     print(f"{'class':<{width}}  probability  image")
     for name, probabilities in predictions:
         best = probabilities.argmax()
-        print(f"{classes[best]:<{width}}  {probabilities[best]:11.4f}  {name}")
+        print(f"{classes[best]:<{width}}  {probabilities[best]:11.4f}  {printable(name)}")
 
 
 def write_json(predictions: Iterable[Prediction], classes: list[str]) -> None:
@@ -187,5 +203,4 @@ def write_csv(predictions: Iterable[Prediction], classes: list[str]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may close the pipe early
-    sys.stdout.reconfigure(errors="surrogateescape")  # names need not be UTF-8
     run_main(main)

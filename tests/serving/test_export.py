@@ -97,6 +97,7 @@ def test_the_command_writes_all_formats_and_keeps_old_exports_on_failure(reposit
     model.with_suffix(".away").rename(model)
     assert (done.returncode, done.stderr) == (
         1,
-        "error: there is no models/model.keras; dvc pull fetches it, dvc repro makes it\n",
+        "error: there is no models/model.keras; `dvc repro` makes it, "
+        "`dvc pull models/model.keras` fetches it\n",
     )
     assert (exports / "table.md").read_text() == table

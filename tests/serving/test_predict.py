@@ -4,7 +4,11 @@ import csv
 import http.server
 import io
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 import threading
 from functools import partial
 
@@ -90,14 +94,68 @@ def test_standard_input_is_an_image_or_a_list_of_images(elsewhere, predict):
     assert row.split()[0] == elsewhere.expected[first]["prediction"]
 
 
+def test_a_folder_is_searched_by_content_and_what_is_no_image_is_named(
+    elsewhere, predict, tmp_path
+):
+    image = (elsewhere.folder / min(elsewhere.expected)).read_bytes()
+    names = ["a.jfif", "b", "c.jpg?w=64", "d.JPEG ", "日本.jpg", "x\u2028y.jpg", " z .jpg"]
+    hidden = ["._a.jpg", ".DS_Store", "__MACOSX/._a.jpg", "@eaDir/a.jpg/thumb.jpg"]
+    for name in (*names, *hidden):
+        (tmp_path / "mac" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mac" / name).write_bytes(image)
+    (tmp_path / "mac/notes.txt").write_text("no image")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/e.jpg").write_bytes(image + b"video" * 99)
+    (tmp_path / "mac/more").symlink_to(tmp_path / "store")
+    done = predict("--csv", tmp_path / "mac")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    expected = sorted(str(tmp_path / "mac" / name) for name in (*names, "more/e.jpg"))
+    assert sorted(row["image"] for row in rows) == expected
+    assert len({row["probability"] for row in rows}) == 1
+    assert done.returncode == 0
+    no_image, others = done.stderr.splitlines()
+    assert no_image.startswith(f"left out: {tmp_path}/mac/notes.txt: not BMP, GIF")
+    assert others.endswith("hidden, or made by a system: .DS_Store, ._a.jpg, @eaDir, __MACOSX")
+
+    listed = "\n".join(expected).encode()
+    again = predict("--csv", "-", stdin=listed)
+    assert sorted(again.stdout.splitlines()) == sorted(done.stdout.splitlines())
+    table = predict("-", stdin=listed.replace(b"\n", b"\r\n")).stdout
+    assert r"mac/x\u2028y.jpg" in table and table.count("\n") == len(expected) + 1
+
+
+def test_the_output_need_not_be_utf_8(elsewhere, tmp_path):
+    shutil.copy(elsewhere.folder / min(elsewhere.expected), tmp_path / "猫.jpg")
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.predict", tmp_path],
+        cwd=elsewhere.folder,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\\u732b.jpg\n")
+
+
+def test_without_a_model_a_line_says_where_it_comes_from(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts.predict, "MODEL", tmp_path / "model.keras")
+    done = predict("images")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == (
+        f"error: there is no {tmp_path}/model.keras; `dvc repro` makes it, "
+        f"`dvc pull {tmp_path}/model.keras` fetches it\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("transfer",), "error: there are no images in transfer"),
-        (("--model", "none.keras", "images"), "error: .*none.keras"),
+        (("models",), "error: there are no images in models"),
+        (("--model", "none.keras", "images"), "error: --model: .*there is no none.keras"),
     ],
 )
 def test_an_error_is_one_line(predict, arguments, message):
     done = predict(*arguments)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and message.split(".*")[-1].strip() in done.stderr
+    assert re.search(f"^{message}$", done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr

@@ -97,6 +97,16 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def check_exists(path: Path) -> None:
+    """Refuse to go on without an output of the pipeline.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not path.exists():
+        raise UserError(f"there is no {path}; `dvc repro` makes it, `dvc pull {path}` fetches it")
+
+
 def list_files(folder: Path) -> list[str]:
     """Return the relative paths of all files below `folder`, sorted by their bytes."""
     names = [

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import replacing
+from transfer.core.files import check_exists, replacing
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_preprocessing
 
@@ -135,8 +135,9 @@ def load_model(path: Path) -> keras.Model:
     """Load a model that `save_model` wrote, in Keras' safe mode, not compiled.
 
     Raises:
-        UserError: The file is damaged, or contains code to run, such as a Lambda layer's.
+        UserError: The file is missing or damaged, or contains code to run.
     """
+    check_exists(path)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)  # noqa: TID251
     except Exception as error:  # each kind of damage raises another one
