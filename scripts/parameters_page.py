@@ -45,9 +45,9 @@ BOUNDS = {
 
 def main() -> None:
     load_params()  # which checks it
-    text = render(Path("params.yaml").read_text())
+    text = render(Path("params.yaml").read_text("utf-8"))
     with replacing(PAGE) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
 
 
 def render(yaml_text: str) -> str:

@@ -121,17 +121,19 @@ def set_params(folder: Path, /, **changes: object) -> None:
         UserError: There is no such parameter.
     """
     path = folder / PARAMS
-    text = path.read_text()
+    text = path.read_text("utf-8")
     names = re.findall(r"^(\w+):", text, re.MULTILINE)
     for name, value in changes.items():
         if name not in names:
             raise UserError(f"{path}: no parameter is called {name}{did_you_mean(name, names)}")
-        line = f"{name}: {yaml.safe_dump(value, width=math.inf).splitlines()[0]}"
+        line = (
+            f"{name}: {yaml.safe_dump(value, width=math.inf, allow_unicode=True).splitlines()[0]}"
+        )
         # A comment starts with a # after a space.
         text = re.sub(
             rf"(?m)^{name}:.*?( +#.*)?$", lambda old, new=line: new + (old[1] or ""), text
         )
-    path.write_text(text)
+    path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

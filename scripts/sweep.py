@@ -55,7 +55,7 @@ def main() -> None:
     folder = Path("sweeps", name)
     write_csv(folder / "table.csv", list(table[0]), [list(row.values()) for row in table])
     text = to_markdown(table)
-    (folder / "table.md").write_text(text)
+    (folder / "table.md").write_text(text, "utf-8")
     save(draw(table, swept), folder / "accuracy.png")
     print(f"{text}\nsweep: {len(points)} points, best first by validation, in {folder}/")
     if failed:

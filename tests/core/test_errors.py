@@ -1,7 +1,11 @@
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 
+from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError, printable, run_main, shown
 
 
@@ -34,6 +38,41 @@ def test_errors_that_a_user_can_fix_are_one_line(error, line):
 def test_errors_in_the_code_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run_main(failing(ZeroDivisionError()))
+
+
+PRINT = r"""
+import sys
+from transfer.core.console import quiet
+from transfer.core.errors import UserError, run_main
+def main():
+    print("\u732b \xe9 \udcff")
+    with quiet() as stderr:
+        print("\u732b", file=stderr)
+    raise UserError("\u72ac")
+run_main(main)
+"""
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "out", "error"),
+    [
+        ({"PYTHONUTF8": "1"}, "猫 é ".encode() + b"\xff\n", "猫\nerror: 犬\n".encode()),
+        (ASCII_LOCALE, rb"\u732b \xe9 \udcff" + b"\n", b"\\u732b\nerror: \\u72ac\n"),
+        ({"PYTHONIOENCODING": "ascii"}, rb"\u732b \xe9 \udcff" + b"\n", None),
+        ({"PYTHONIOENCODING": "latin-1"}, rb"\u732b " + b"\xe9" + rb" \udcff" + b"\n", None),
+    ],
+)
+def test_every_name_can_be_printed_whatever_the_encoding(environment, out, error):
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT],
+        cwd=PROJECT,
+        env=os.environ | environment,
+        capture_output=True,
+    )
+    assert done.stdout == out
+    assert b"Traceback" not in done.stderr and done.returncode == 1
+    assert error in (None, done.stderr)
 
 
 @pytest.mark.parametrize(

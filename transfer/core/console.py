@@ -16,7 +16,9 @@ def quiet() -> Iterator[TextIO]:
     redirected for the whole process.
     """
     sys.stderr.flush()
-    with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
+    # backslashreplace, as sys.stderr does where its encoding lacks a character of a name.
+    duplicate = os.fdopen(os.dup(2), "w", errors="backslashreplace")
+    with duplicate as stderr, open(os.devnull, "w") as devnull:
         os.dup2(devnull.fileno(), 2)
         try:
             with warnings.catch_warnings(action="ignore"):

@@ -1,7 +1,9 @@
 """Errors that a user can fix, in one line that says what was expected and received."""
 
+import codecs
 import difflib
 import errno
+import io
 import reprlib
 import signal
 import sys
@@ -56,6 +58,7 @@ def run_main(main: Callable[[], None]) -> None:
         main: The program.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _accept_any_name()
     try:
         main()
     except UserError as error:
@@ -67,3 +70,11 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(f"error: {' '.join(str(error.strerror or error).split())}{where}{advice}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _accept_any_name() -> None:
+    """Let stdout take every name: as it is where that is possible, else with escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        # Of a file, a name need not be UTF-8; surrogateescape prints its bytes.
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
