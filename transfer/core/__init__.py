@@ -7,6 +7,9 @@ from types import TracebackType
 # DVC's process, if DVC started this one. Read before anything else is imported: if DVC is killed
 # while TensorFlow loads, this process gets another parent.
 PARENT = os.getppid()
+# Read by libraries that would write down and send what they are used for, as they are imported.
+# That is never before this room.
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 INTERRUPTED = "interrupted; run the same command again to continue from here"
 
 
