@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.common import BENCHMARKS, machine, measure, replace_between, table
 from scripts.project import PROJECT, parse_change, set_params, temporary_copy
-from transfer.data.labels import FOLDER_NAMES
+from transfer.data.labels import split_named
 
 RESULTS = BENCHMARKS / "recipes.json"
 PAGE = PROJECT / "docs/recipes.md"
@@ -90,7 +90,7 @@ def run(source: str, images: tuple[int | None, bool], params: dict) -> dict:
 
 def set_apart(raw: Path, per_class: int | None, development: bool, seed: int) -> float:
     """Set test images apart, and leave the surplus out; return the val_fraction to split with."""
-    splits = {FOLDER_NAMES.get(path.name.lower()): path for path in raw.iterdir()}
+    splits = {split_named(path.name): path for path in raw.iterdir()}
     if "train" not in splits or "test" in splits:  # or packed into shards
         return 0.2
     splits["val"].rename(raw / "test")

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from transfer.core.files import BASE_WEIGHTS, RAW
+from transfer.core.errors import printable
+from transfer.core.files import BASE_WEIGHTS, LEFT_OUT, RAW, write_csv
 from transfer.core.params import source_of
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.stage import run_stage
-from transfer.data.labels import label_images
+from transfer.data.find import LeftOut
+from transfer.data.labels import Rejected, label_images, summary
 from transfer.data.raw import RawImages
 from transfer.download.acquire import (
     KNOWN_CONTENT,
@@ -32,7 +34,8 @@ def main() -> None:
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
-    acquire_images(source, params.data_sha256, RAW)
+    left_out = acquire_images(source, params.data_sha256, RAW)
+    write_csv(LEFT_OUT, Rejected._fields, sorted(left_out.rejected))
 
     images = label_images(RawImages(RAW).names)
     classes = images.class_names
@@ -43,8 +46,22 @@ def main() -> None:
         f"({', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}), "
         f"weights of {params.backbone}: {params.base_weights}"
     )
+    report(left_out)
     if not params.data_sha256 and source not in {"sample", *KNOWN_CONTENT}:
         print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these images")
+
+
+def report(left_out: LeftOut) -> None:
+    """Print how much of what was found is not used."""
+    for line in summary(left_out.rejected):
+        print(f"download: left out {line}")
+    if left_out.rejected:
+        print(f"download: {LEFT_OUT} lists them all")
+    if left_out.hidden:
+        print(
+            f"download: left out {len(left_out.hidden):,} hidden files and folders, or those of "
+            f"systems, the first {printable(min(left_out.hidden))}"
+        )
 
 
 if __name__ == "__main__":

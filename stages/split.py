@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from transfer.core.errors import printable
-from transfer.core.files import CORRECTIONS, RAW, SPLIT, replacing, write_csv
+from transfer.core.files import (
+    CORRECTIONS,
+    LEFT_OUT,
+    RAW,
+    SPLIT,
+    read_csv,
+    replacing,
+    write_csv,
+)
 from transfer.core.parallel import AT_A_TIME, map_in_threads
 from transfer.core.params import Params
 from transfer.core.params_file import load_params
@@ -96,7 +104,7 @@ def decode(
     Returns:
         The indices of the images in the array, int [K]; those of the images that could be decoded
         but are excluded, int [L]; width and height of those in the array, int [K, 2]; and the
-        images rejected.
+        images rejected, with what the stage `download` left out.
 
     Raises:
         UserError: Too many images were rejected; REJECTED_SO_FAR lists them.
@@ -109,11 +117,13 @@ def decode(
     sizes, reasons = decode_images(target, paths, size, crop, raw.image_file)
     rejected += [Rejected(paths[index], reason, UNREADABLE) for index, reason in reasons.items()]
     rejected += [Rejected(table.paths[i], corrected.excluded[i], EXCLUDED) for i in excluded]
-    write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected))
+    left_out = [Rejected(**row) for row in read_csv(LEFT_OUT)] if LEFT_OUT.exists() else []
+    write_csv(REJECTED_SO_FAR, Rejected._fields, sorted(rejected + left_out))
     check_rejected(table, rejected, params.max_rejected, REJECTED_SO_FAR)
     files = [raw.image_file(table.paths[i]) for i in excluded]
     readable = [try_decode(file, size, crop)[0] is not None for file in files]
-    return np.delete(kept, [*reasons]), np.array(excluded, int)[readable], sizes, rejected
+    used, excluded = np.delete(kept, [*reasons]), np.array(excluded, int)[readable]
+    return used, excluded, sizes, rejected + left_out
 
 
 def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:

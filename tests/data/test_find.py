@@ -8,7 +8,7 @@ from tests.faults.corpus import pictures
 from tests.helpers.archives import write_folder
 from transfer.data.find import archive_format, find_images, is_hidden, is_image
 from transfer.data.formats import FORMATS
-from transfer.data.labels import NOT_IMAGES
+from transfer.data.labels import ARCHIVES, NOT_IMAGES
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 
@@ -56,7 +56,8 @@ def test_what_is_no_image_is_named(tmp_path, name, start, reason):
     images, left_out = find_images(tmp_path)
     assert images == ["a.jpg"]
     (rejected,) = left_out.rejected
-    assert (rejected.path, rejected.kind) == (name, NOT_IMAGES)
+    kind = ARCHIVES if "archive" in reason else NOT_IMAGES
+    assert (rejected.path, rejected.kind) == (name, kind)
     assert re.match(reason, rejected.reason)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers.archives import FILES, STRAY, WRITERS, read, refuse, write_folder, write_zip
 from transfer.core.errors import UserError
-from transfer.download.acquire import acquire_images, check_data_url, class_root, content_sha256
+from transfer.download.acquire import acquire_images, check_data_url, content_sha256
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -17,9 +17,12 @@ def test_folders_and_archives_give_the_same_images(tmp_path, target, name, top):
     source = WRITERS[name](tmp_path / name, files)
     write_folder(target, {"old.jpg": b""})
     write_folder(target.with_name(".partial-raw.top"), {"left by a killed run": b""})
-    acquire_images(str(source), None, target)
+    left_out = acquire_images(str(source), None, target)
     assert read(target) == FILES
     assert list(target.parent.iterdir()) == [target]
+    assert {row.path for row in left_out.rejected} == {top + "README.md", top + "vectorize.py"}
+    hidden = {"cats/.1.jpg", ".git", "__MACOSX", "cats/Thumbs.db"}
+    assert left_out.hidden == {top + path for path in hidden}
 
 
 def test_splits_and_nested_folders_are_kept(tmp_path, target):
@@ -54,11 +57,6 @@ def test_a_folder_without_classes_is_refused(tmp_path, target, files, message):
 
 def test_an_empty_class_folder_of_an_archive_is_refused(tmp_path, target):
     refuse(write_zip(tmp_path / "a.zip", FILES | {"birds/": b""}), "folder birds has no", target)
-
-
-def test_stray_images_beside_the_classes_do_not_count_as_a_class(tmp_path):
-    write_folder(tmp_path / "in", FILES | {"cover.jpg": b""})
-    assert class_root(tmp_path / "in") == tmp_path / "in"
 
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="no sha256sum")

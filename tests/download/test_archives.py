@@ -1,5 +1,6 @@
 """Archives and folders with unusual names and files: the images, or one line of error."""
 
+import io
 import os
 import stat
 import sys
@@ -19,16 +20,20 @@ from tests.helpers.archives import (
     write_tar,
     write_zip,
 )
+from transfer.data.labels import ARCHIVES as ARCHIVES_INSIDE
+from transfer.data.labels import NOT_IMAGES
+from transfer.download import archives, links
 from transfer.download.acquire import acquire_images
 
 pytestmark = pytest.mark.usefixtures("home")
 TARS = [name for name in WRITERS if "tar" in name]
 ARCHIVES = [*TARS, "a.zip"]
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how all begin
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
 @pytest.mark.parametrize(
-    "unsafe", ["../x.jpg", "cats/../../x.jpg", "/x.jpg", "..\\x.jpg", "C:\\x.jpg", "c:x.jpg"]
+    "unsafe", ["../x.jpg", "cats/../../x.jpg", "/x.jpg", "..\\x.jpg", "C:\\x.jpg", "c:/x.jpg"]
 )
 def test_names_that_lead_out_are_refused(tmp_path, target, name, unsafe):
     source = WRITERS[name](tmp_path / name, FILES | {unsafe: b"x"})
@@ -36,24 +41,111 @@ def test_names_that_lead_out_are_refused(tmp_path, target, name, unsafe):
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_a_tar_are_left_out(tmp_path, target, kind):
+def test_links_that_lead_out_and_devices_in_a_tar_are_named(tmp_path, target, kind):
     source = write_tar(tmp_path / "a.tar", FILES)
     with tarfile.open(source, "a") as archive:
-        link = tarfile.TarInfo("cats/link.jpg")
-        link.type, link.linkname = kind, "/etc/passwd"
-        archive.addfile(link)
-    acquire_images(str(source), None, target)
+        archive.addfile(member("cats/link.jpg", kind, linkname="/etc/passwd"))
+    left_out = acquire_images(str(source), None, target)
     assert read(target) == FILES
+    reason = "a device or a pipe" if kind == tarfile.FIFOTYPE else links.OUT
+    assert left_out.rejected == [("cats/link.jpg", reason, NOT_IMAGES)]
 
 
-def test_symlinks_in_a_zip_are_left_out(tmp_path, target):
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_links_in_a_tar_are_followed_inside_of_it(tmp_path, target, mode):
+    write_tar(tmp_path / "a.tar", {".cache/1": JPEG + b"1", ".cache/2": JPEG + b"2"}, mode)
+    contents = FILES | {f".cache/{i}": JPEG + b"%d" % i for i in (1, 2)}
+    with tarfile.open(tmp_path / "a.tar", mode) as archive:
+        archive.addfile(member("cats/early.jpg", tarfile.SYMTYPE, linkname="../.cache/2"))
+        for name, content in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name, kind, linkname in (
+            ("cats/hard", tarfile.LNKTYPE, ".cache/1"),
+            ("dogs/soft", tarfile.SYMTYPE, "../cats/./hard"),
+            ("birds", tarfile.SYMTYPE, "./.cache"),
+            ("cats/gone.jpg", tarfile.SYMTYPE, "nowhere.jpg"),
+            ("cats/up", tarfile.SYMTYPE, ".."),
+            ("dogs/out", tarfile.SYMTYPE, "../../dogs"),
+            ("dogs/a", tarfile.SYMTYPE, "b"),
+            ("dogs/b", tarfile.SYMTYPE, "a"),
+        ):
+            archive.addfile(member(name, kind, linkname=linkname))
+    left_out = acquire_images(str(tmp_path / "a.tar"), None, target)
+    one, two = JPEG + b"1", JPEG + b"2"
+    assert read(target) == FILES | {
+        **{"cats/early.jpg": two, "cats/hard": one, "dogs/soft": one},
+        **{"birds/1": one, "birds/2": two},
+    }
+    reasons = {path: reason for path, reason, _ in left_out.rejected}
+    assert reasons == {
+        **{"cats/gone.jpg": links.NOTHING, "cats/up": links.CIRCLE, "dogs/out": links.OUT},
+        **{"dogs/a": links.CIRCLE, "dogs/b": links.CIRCLE},
+    }
+    assert left_out.hidden == {".cache"}
+
+
+def test_symlinks_in_a_zip_are_followed_inside_of_it(tmp_path, target):
     source = write_zip(tmp_path / "a.zip", FILES)
     with zipfile.ZipFile(source, "a") as archive:
-        link = zipfile.ZipInfo("cats/link.jpg")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(link, "/etc/passwd")
-    acquire_images(str(source), None, target)
-    assert read(target) == FILES
+        for name, content in (
+            *(("cats/out.jpg", "/etc/passwd"), ("dogs/2.jpg", "../cats/1.jpg"), ("birds", "dogs")),
+        ):
+            link = zipfile.ZipInfo(name)
+            link.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(link, content)
+    left_out = acquire_images(str(source), None, target)
+    more = {"dogs/2.jpg": b"one", "birds/1.jpg": b"three", "birds/2.jpg": b"one"}
+    assert read(target) == FILES | more
+    assert left_out.rejected == [("cats/out.jpg", links.OUT, NOT_IMAGES)]
+
+
+def test_links_that_multiply_are_a_bomb(tmp_path, target, monkeypatch):
+    monkeypatch.setattr(archives, "MIN_EXPANSION_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_EXPANSION", 1)
+    source = write_tar(tmp_path / "a.tar", FILES | {f"0/{i}.txt": b"" for i in range(4)})
+    with tarfile.open(source, "a") as archive:
+        for depth in range(1, 6):
+            for i in range(4):
+                name = f"{depth}/{i}"
+                archive.addfile(member(name, tarfile.SYMTYPE, linkname=f"../{depth - 1}"))
+    refuse(source, "unpacks to over 1,048,576 bytes", target)
+
+
+def test_two_tars_in_one_file_are_refused(tmp_path, target):
+    one = write_tar(tmp_path / "1", FILES).read_bytes()
+    two = write_tar(tmp_path / "2", {"dogs/2.jpg": b"four"}).read_bytes()
+    (tmp_path / "a.tar").write_bytes(one + two)
+    refuse(tmp_path / "a.tar", "a.tar goes on after the end of a tar, .* --ignore-zeros", target)
+
+
+@pytest.mark.parametrize("name", ["folder", *ARCHIVES])
+def test_images_are_known_by_their_content_and_all_others_named(tmp_path, target, name):
+    images = {"cats/x.jpg?w=640": JPEG, "dogs/noext": JPEG, "dogs/big.jpg.1": JPEG + bytes(9000)}
+    inner = write_zip(tmp_path / "inner.zip", FILES).read_bytes()
+    others = {"cats/a.txt": b"text", "more.zip": inner, "dogs/1.heic": b"\0\0\0\x18ftypheic"}
+    source = WRITERS[name](tmp_path / name, FILES | images | others)
+    left_out = acquire_images(str(source), None, target)
+    assert read(target) == FILES | images
+    kinds = {path: kind for path, _, kind in left_out.rejected}
+    assert kinds == dict.fromkeys(others, NOT_IMAGES) | {"more.zip": ARCHIVES_INSIDE}
+
+
+@pytest.mark.parametrize(
+    ("start", "form"),
+    [(b"7z\xbc\xaf'\x1c", "7z"), (b"Rar!\x1a\7\1\0", "RAR"), (b"(\xb5/\xfd", "Zstandard")],
+)
+def test_the_format_of_other_archives_is_named(tmp_path, target, start, form):
+    (tmp_path / "a").write_bytes(start + bytes(100))
+    refuse(tmp_path / "a", f"a is packed as {form}.*, which is not read; unpack it", target)
+
+
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.tar"])
+def test_a_colon_and_a_letter_are_no_drive(tmp_path, target, name):
+    files = {"A: low/1.jpg": b"a", "B:high/1.jpg": b"b"}
+    acquire_images(str(WRITERS[name](tmp_path / name, files)), None, target)
+    assert read(target) == files
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
@@ -81,7 +173,7 @@ def test_control_characters_are_refused_except_in_other_files(tmp_path, target, 
     acquire_images(str(WRITERS[name](tmp_path / name, FILES | stray)), None, target)
     assert read(target) == FILES
     source = WRITERS[name](tmp_path / "odd", FILES | {odd: b"x"})
-    refuse(source, "the name 'ca.* has control characters .* rename it$", tmp_path / "new" / "raw")
+    refuse(source, "the name 'ca.* has control characters; rename it$", tmp_path / "new" / "raw")
 
 
 def test_a_null_character_in_a_tar_is_refused(tmp_path, target):
@@ -121,13 +213,6 @@ def test_an_archive_that_holds_an_archive_is_refused(tmp_path, target, name):
     refuse(source, "no images, but an archive inside: 'pets/inner.zip'; unpack it", target)
 
 
-def test_an_archive_beside_the_images_is_left_out(tmp_path, target):
-    inner = write_zip(tmp_path / "inner.zip", {"a/1.jpg": b"a", "b/1.jpg": b"b"}).read_bytes()
-    source = write_tar(tmp_path / "a.tar", FILES | {"inner.zip": inner})
-    acquire_images(str(source), None, target)
-    assert read(target) == FILES
-
-
 def test_links_in_a_folder_are_followed_but_not_in_a_circle(tmp_path, target):
     source = write_folder(tmp_path / "in", {"dogs/1.jpg": b"three", "cats/1.jpg": b"one"})
     outside = write_folder(tmp_path / "outside", {"2.jpg": b"two", "birds/3.jpg": b"bird"})
@@ -138,8 +223,10 @@ def test_links_in_a_folder_are_followed_but_not_in_a_circle(tmp_path, target):
     (source / "stray").symlink_to("/nowhere")
     (source / ".hidden").mkdir()
     (source / ".hidden" / "up").symlink_to("..")
-    acquire_images(str(source), None, target)
+    left_out = acquire_images(str(source), None, target)
     assert read(target) == FILES | {"birds/3.jpg": b"bird"}
+    assert sorted(row.path for row in left_out.rejected) == ["cats/self", "dogs/up", "stray"]
+    assert left_out.hidden == {".hidden"}
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/nowhere")])

@@ -2,6 +2,7 @@ import pytest
 
 from tests.helpers.archives import read, refuse, write_folder
 from transfer.core.errors import UserError
+from transfer.data.labels import label_images
 from transfer.download.acquire import acquire_images, check_data_url
 from transfer.download.tables import read_table
 
@@ -58,9 +59,43 @@ def test_splits_are_kept(table, target):
     ]
 
 
+def test_paths_as_windows_writes_them_and_images_of_any_name(table, target, tmp_path):
+    jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
+    write_folder(tmp_path / "set", {"images/x.jfif": jpeg, "images/y": jpeg})
+    path = table("path,label\nimages\\1.jpg,a\nimages\\x.jfif,b\nimages/y,b\n")
+    acquire_images(str(path), None, target)
+    assert read(target) == {"a/1.jpg": b"one", "b/x.jfif": jpeg, "b/y": jpeg}
+
+
+def test_labels_are_one_class_whatever_their_form_and_spaces(table):
+    path = table("path,label\nimages/1.jpg,pâté\nimages/2.JPG,pa\u0302te\u0301 \nmore/1.jpg,b\n")
+    assert [name for _, name in read_table(path)] == [
+        "pâté/images/1.jpg",
+        "pâté/images/2.JPG",
+        "b/more/1.jpg",
+    ]
+
+
+def test_a_label_may_be_the_name_of_a_split(table, target):
+    path = table("path,label\nimages/1.jpg,train\nimages/2.JPG,bus\nmore/1.jpg,bus\n")
+    acquire_images(str(path), None, target)
+    table = label_images(list(read(target)))
+    assert table.class_names == ["bus", "train"]
+    assert set(table.given_splits.tolist()) == {-1}
+
+
+@pytest.mark.parametrize(
+    ("written", "split"), [("dev", "val"), ("train ", "train"), ("TEST_SET", "test")]
+)
+def test_splits_may_have_any_usual_name(table, written, split):
+    path = table(f"path,label,split\nimages/1.jpg,a,{written}\n")
+    assert read_table(path)[0][1] == f"{split}/a/1.jpg"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,label\nimages/1.jpg,Cat\nimages/2.JPG,cat\n", "classes 'Cat' and 'cat' differ only"),
         ("file,label\n", r"labels.csv: expected a header .* received \['file', 'label'\]"),
         ("path;label\n", r"received \['path;label'\]"),
         ("", r"received \[\]"),
@@ -73,7 +108,7 @@ def test_splits_are_kept(table, target):
         (ROWS + "images/3.jpg\n", "line 5: expected a label .* received ''"),
         (ROWS + "images/3.jpg,a/b\n", "line 5: expected a label .* received 'a/b'"),
         (ROWS + "images/3.jpg,..\n", "line 5: expected a label"),
-        (ROWS + "images/3.jpg,Test\n", "line 5: the label 'Test' is the name of a split"),
+        ("path,label\nimages/1.jpg,Test\nimages/3.jpg,train\n", "labels Test, train are names of"),
         (
             ROWS + "images/.4.jpg,a\n",
             "lists '.*/images/.4.jpg', which is hidden or in a hidden folder",

@@ -69,8 +69,7 @@ def test_split_folders_may_have_any_usual_name(val):
         (["cats/1.jpg", "cats/2.jpg"], r"two or more classes; received \['cats'\]"),
         ([], "two or more classes; received none"),
         (["train/a/1", "train/b/1", "val/a/1"], "the val folder has no images of b"),
-        (["train/a/1", "train/b/1", "extra/a/1"], "or train/ with .* received extra, train"),
-        (["val/a/1", "val/b/1", "test/a/1", "test/b/1"], "or train/ with .* received test, val"),
+        (["val/a/1", "val/b/1", "test/a/1", "test/b/1"], "the split train, too; .* test, val"),
     ],
 )
 def test_wrong_layouts_are_refused(paths, message):
@@ -119,9 +118,25 @@ def test_splits_depend_on_the_seed_alone():
     assert splits[0] == splits[1] != splits[2]
 
 
-@pytest.mark.parametrize("table", [flat(cats=20, dogs=1), flat(cats=2, dogs=2)])
-def test_too_few_images(table):
-    with pytest.raises(UserError, match="can't be split, with|would have no images of"):
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (flat(cats=20, dogs=1), "too few images to have .*: dogs has 1; a class needs about 5,"),
+        (flat(cats=20, rare=2), "rare has 2; a class needs about 5, which is 1 / 0.2: add images,"),
+        (flat(cats=2, dogs=2), "cats has 2, dogs has 2; a class needs about 5"),
+        (flat(**{f"c{i}": 4 for i in range(60)}), r"c0 has 4, .*, …; a class needs about 5"),
+        (
+            given(train={"a": 9, "b": 9}, val={"a": 9, "b": 1}),
+            "too few images in the val folder .*: b has 1; a class needs about 5",
+        ),
+        (
+            given(train={"a": 99, "b": 1}, test={"a": 9, "b": 9}),
+            "too few images in the train folder .*: b has 1; a class needs about 5",
+        ),
+    ],
+)
+def test_too_few_images(table, message):
+    with pytest.raises(UserError, match=message):
         assign_splits(table, alone(table), 0.2, 0.2, 0)
 
 

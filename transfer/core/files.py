@@ -17,6 +17,7 @@ from transfer.core.errors import UserError
 NO_IMAGES = "data/none"  # a file that is always there: DVC refuses a dependency that is missing
 CORRECTIONS = Path("corrections.csv")  # in git, by people
 RAW = Path("data/raw")
+LEFT_OUT = Path("data/left_out.csv")  # what the source of the images has beside them
 SPLIT = Path("data/split")
 SUSPECTS = Path("data/suspects.csv")
 PROBABILITIES = Path("data/probabilities.npy")

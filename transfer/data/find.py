@@ -7,6 +7,7 @@ which is worth a word of its own when it is decoded.
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
@@ -14,7 +15,7 @@ from typing import BinaryIO
 
 from transfer.core.errors import UserError, one_line, printable, shown
 from transfer.data.formats import FORMATS, SUFFIXES
-from transfer.data.labels import NOT_IMAGES, Rejected
+from transfer.data.labels import ARCHIVES, NOT_IMAGES, Rejected
 
 START = 32  # bytes of a file that tell its format
 # BMP is told by the size of its second header, too, since many a text begins with BM.
@@ -83,10 +84,8 @@ def find_images(folder: Path) -> tuple[list[str], LeftOut]:
     names, left_out = [], LeftOut()
     for name, open_member in used_members(folder_members(folder), left_out):
         if open_member:
-            opened = open_image(name, open_member, left_out, strict=False)
-            if opened:
-                opened[0].close()
-                names.append(name)
+            with opened_image(name, open_member, left_out, strict=False) as opened:
+                names += [name] if opened else []
     return names, left_out
 
 
@@ -103,9 +102,10 @@ def used_members(members: Iterator[Member], left_out: LeftOut) -> Iterator[Membe
             yield name, open_member
 
 
-def open_image(
+@contextmanager
+def opened_image(
     name: str, open_member: Callable[[], BinaryIO], left_out: LeftOut, strict: bool = True
-) -> tuple[BinaryIO, bytes] | None:
+) -> Iterator[tuple[BinaryIO, bytes] | None]:
     """Open a file if it is an image; otherwise collect why it is not.
 
     Args:
@@ -114,22 +114,26 @@ def open_image(
         left_out: Where to add a file that is no image.
         strict: Raise what prevents opening a file that has the suffix of an image.
 
-    Returns:
+    Yields:
         The open file and the bytes already read from its start; or None.
     """
+    file = nullcontext()
     try:
         file = open_member()
     except (UserError, PermissionError, RuntimeError) as error:  # RuntimeError: a password
         if strict and has_image_suffix(name):
             raise
         left_out.add(name, getattr(error, "strerror", None) or one_line(error))
-        return None
-    start = file.read(START)
-    if is_image(name, start):
-        return file, start
-    file.close()
-    left_out.add(name, describe(name, start))
-    return None
+    with file as opened:
+        start = opened.read(START) if opened else b""
+        if opened and is_image(name, start):
+            yield opened, start
+            return
+    if opened and (form := archive_format(name, start)):
+        left_out.add(name, f"an archive ({form}), which is not unpacked", ARCHIVES)
+    elif opened:
+        left_out.add(name, describe(start))
+    yield None
 
 
 def is_image(name: str, start: bytes) -> bool:
@@ -158,12 +162,10 @@ def archive_format(name: str, start: bytes) -> str | None:
     return suffix[1:] if suffix in ARCHIVE_SUFFIXES else None
 
 
-def describe(name: str, start: bytes) -> str:
-    """Return why a file is no image."""
+def describe(start: bytes) -> str:
+    """Return why a file that begins so is no image."""
     if not start:
         return "an empty file"
-    if form := archive_format(name, start):
-        return f"an archive ({form}), which is not unpacked"
     return f"not {', '.join(FORMATS)}: it begins with {shown(start[:16])}"
 
 
@@ -194,6 +196,14 @@ def folder_members(folder: Path, below: str = "", above: tuple = ()) -> Iterator
             yield name, None
             if not is_hidden(PurePath(entry.name)):
                 yield from folder_members(Path(entry.path), f"{name}/", above)
+
+
+def is_image_file(path: Path) -> bool:
+    """Return whether there is a file that is to be read as an image."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_image(path.name, file.read(START))
 
 
 def open_file(path: Path) -> BinaryIO:

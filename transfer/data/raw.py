@@ -110,9 +110,9 @@ def pack(folder: Path, target: Path) -> None:
 
     Args:
         folder: Holds class folders or split folders.
-        target: The folder to make.
+        target: The folder to make, or an empty one.
     """
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     for number, names in enumerate(_shards(folder, list_files(folder))):
         with zipfile.ZipFile(target / f"{number:05}.zip", "x") as archive:
             for name in names:

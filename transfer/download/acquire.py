@@ -1,18 +1,21 @@
 """Get labelled images from a URL, an archive, a folder or a table; verify their content."""
 
+import filecmp
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transfer.core.errors import UserError
+from transfer.core.errors import UserError, shown
 from transfer.core.files import list_files, refuse_output, remove, replacing
 from transfer.core.parallel import AT_A_TIME, map_in_threads
 from transfer.data import raw
-from transfer.data.formats import SUFFIXES
+from transfer.data.find import LeftOut
+from transfer.data.labels import COPY, NO_CLASS, Rejected, summary
 from transfer.download import fetch
 from transfer.download.archives import unpack
+from transfer.download.layout import arrange
 from transfer.download.sample import draw_sample
 from transfer.download.tables import SUFFIX, copy_table, read_table
 
@@ -21,7 +24,7 @@ TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filt
 KNOWN_CONTENT = {TUTORIAL_URL: "61fc1fc142692bbd2457f9e62fe29043348bff260546052a78b8281152294333"}
 
 
-def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> None:
+def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> LeftOut:
     """Make `target` a folder of class folders, or of splits with class folders; pack many images.
 
     Args:
@@ -29,12 +32,16 @@ def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> None
         data_sha256: Content hash that the images must have; None: the known one, if there is one.
         target: The folder to make or replace.
 
+    Returns:
+        What was found and is not in `target`.
+
     Raises:
         UserError: The images can't be fetched, are damaged or unsafe, have no classes, or have
             another content hash.
     """
-    expected = data_sha256 or KNOWN_CONTENT.get(data_url)
+    expected, left_out = data_sha256 or KNOWN_CONTENT.get(data_url), LeftOut()
     with replacing(target) as temporary:
+        remove(_beside(temporary))  # a killed run may have left it
         temporary.mkdir()
         if data_url == "sample":
             draw_sample(temporary)
@@ -43,9 +50,11 @@ def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> None
                 if path.suffix.lower() == SUFFIX:
                     copy_table(path, temporary)
                 else:
-                    unpack(path, temporary)
+                    unpack(path, temporary, left_out)
+                    _lay_out(temporary, left_out)
                 _check_content(data_url, temporary, expected)
-        _lay_out(temporary)
+        _pack(temporary)
+    return left_out
 
 
 def check_data_url(data_url: str) -> None:
@@ -91,31 +100,6 @@ def content_sha256(folder: Path) -> str:
     return total.hexdigest()
 
 
-def class_root(folder: Path) -> Path:
-    """Return the folder that holds the class folders: `folder`, or the only folder inside it.
-
-    Raises:
-        UserError: It has fewer than two folders, or one of them is empty.
-    """
-    entries = list(folder.iterdir())
-    if len(entries) == 1 and entries[0].is_dir():
-        return class_root(entries[0])
-    folders = sorted(entry.name for entry in entries if entry.is_dir())
-    if len(folders) < 2:
-        raise UserError(
-            "data_url: expected one folder per class, such as cats/ and dogs/, with images "
-            f"({' '.join(SUFFIXES)}); received {len(list_files(folder))} images and "
-            f"{len(folders)} such folders"
-        )
-    for parent, inner, files in os.walk(folder):
-        if not inner and not files:
-            raise UserError(
-                f"data_url: the folder {os.path.relpath(parent, folder)} has no images "
-                f"({' '.join(SUFFIXES)}); fill it or remove it"
-            )
-    return folder
-
-
 @contextmanager
 def _local(data_url: str, keep: bool) -> Iterator[Path]:
     """Yield the local path of `data_url`; keep a fetched file only if its content was verified."""
@@ -136,27 +120,74 @@ def _local(data_url: str, keep: bool) -> Iterator[Path]:
 
 
 def _check_content(data_url: str, folder: Path, expected: str | None) -> None:
-    top = class_root(folder)
-    if expected and (received := content_sha256(top)) != expected:
+    if expected and (received := content_sha256(folder)) != expected:
         raise UserError(
-            f"{data_url} has other images than it should ({len(list_files(top))} files): "
+            f"{data_url} has other images than it should ({len(list_files(folder))} files): "
             f"expected the content SHA-256 {expected}, received {received}; fetch it again, or set "
             "data_sha256 if the new content is right"
         )
 
 
-def _lay_out(folder: Path) -> None:
-    """Move the class folders to the top of a folder, or pack the images if they are many."""
-    top, inner = class_root(folder), folder.with_name(f"{folder.name}.top")
-    remove(inner)  # a killed run may have left it
+def _lay_out(folder: Path, left_out: LeftOut) -> None:
+    """Move the images of a data set to where they belong, and remove those without a class.
+
+    Raises:
+        UserError: A folder is empty, or it is not clear what the folders mean.
+    """
+    for parent, inner, files in os.walk(folder):
+        if not inner and not files and Path(parent) != folder:
+            name = os.path.relpath(parent, folder)
+            others = [row for row in left_out.rejected if row.path.startswith(f"{name}/")]
+            raise UserError(
+                f"data_url: the folder {name} has no images; fill it or remove it{_said(others)}"
+            )
     try:
-        if len(list_files(top)) > raw.MANY:
-            raw.pack(top, inner)
-        elif top != folder:
-            top.rename(inner)
-        else:
-            return
+        layout = arrange(list_files(folder))
+    except UserError as error:
+        raise UserError(f"{error}{_said(left_out.rejected)}") from None
+    for name, reason in layout.no_class.items():
+        left_out.add(name, reason, NO_CLASS)
+    for name, original in layout.copies.items():
+        if not filecmp.cmp(folder / name, folder / original, shallow=False):
+            raise UserError(
+                f"data_url: {shown(name)} is in a folder that copies the whole, but is not the "
+                f"same as {shown(original)}; remove one of the two folders"
+            )
+        left_out.add(name, f"the same image as {original}, in a copy of the whole", COPY)
+    if all(name == place for name, place in layout.places.items()):
+        for name in {*layout.no_class, *layout.copies}:
+            (folder / name).unlink()
+        return
+    with _replaced(folder) as inner:
+        for name, place in layout.places.items():
+            (inner / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).rename(inner / place)
+
+
+def _said(rejected: list[Rejected]) -> str:
+    """Return what was left out, as the end of a message."""
+    return f" (left out: {'; '.join(summary(rejected))})" if rejected else ""
+
+
+def _pack(folder: Path) -> None:
+    """Pack the images in a folder if they are many."""
+    if len(list_files(folder)) > raw.MANY:
+        with _replaced(folder) as inner:
+            raw.pack(folder, inner)
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside a folder, which it replaces if the block succeeds."""
+    inner = _beside(folder)
+    try:
+        inner.mkdir()
+        yield inner
         remove(folder)
         inner.rename(folder)
     finally:
         remove(inner)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.top")

@@ -3,71 +3,73 @@
 import errno
 import lzma
 import math
-import os
 import re
-import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
 
 from transfer.core.errors import UserError, one_line, shown
 from transfer.core.files import describe_content, is_plain
-from transfer.data.formats import SUFFIXES
+from transfer.data.find import (
+    START,
+    LeftOut,
+    Member,
+    archive_format,
+    folder_members,
+    opened_image,
+    used_members,
+)
+from transfer.data.labels import ARCHIVES
 from transfer.download.fetch import CHUNK
+from transfer.download.links import followed, link_target
+from transfer.download.zips import zip_members
 
-ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 # Images are compressed already (a JPEG in a zip expands 1.0 times), so only a bomb expands so much.
 MAX_EXPANSION = 100
 MIN_EXPANSION_BYTES = 1 << 30
 BLOCK = 4096  # bytes that the smallest file takes on a disk
-END_BYTES = 22  # size of the record at the end of a zip, without its comment
 # What the libraries raise for damaged bytes; zipfile raises RuntimeError for a missing password.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OSError, ValueError, LookupError, OverflowError),
 )
 
-# Name inside the archive or folder, and a function that opens the file; None for a folder.
-Member = tuple[str, Callable[[], BinaryIO] | None]
 
-
-def unpack(path: Path, target: Path) -> None:
+def unpack(path: Path, target: Path, left_out: LeftOut) -> None:
     """Copy the images of an archive (zip, tar.*) or a folder to `target`, with their folders.
 
-    Hidden files and files of other types are left out, and so are links and devices in an archive.
-    Links in a folder are followed.
+    Links in a folder are followed; links in an archive, too, if they stay in it.
 
     Args:
         path: The archive or folder.
         target: An empty folder.
+        left_out: Where to add all other files.
 
     Raises:
         UserError: The file is no archive, damaged, encrypted or a bomb; or a name in it leads out
             of `target`, occurs twice or can't be the name of a file.
     """
     if path.is_dir():
-        copy_images(_folder_members(path), target, math.inf)
+        copy_images(folder_members(path), target, math.inf, left_out)
         return
     limit = max(MAX_EXPANSION * path.stat().st_size, MIN_EXPANSION_BYTES)
     try:
         if tarfile.is_tarfile(path):  # first, since a tar that ends with a zip passes for a zip
             with tarfile.open(path, tarinfo=_TarInfo) as archive:
-                copy_images(_tar_members(archive, limit), target, limit)
+                copy_images(_checked(_tar_members(archive, limit), limit), target, limit, left_out)
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                copy_images(_zip_members(archive), target, limit)
+                copy_images(_checked(zip_members(archive), limit), target, limit, left_out)
         else:
-            raise UserError(
-                f"data_url: expected a whole zip or tar archive; received {path.name}, "
-                f"{describe_content(path)}"
-            )
+            raise _no_archive(path)
     except DAMAGE as error:
         if getattr(error, "errno", None) not in (None, errno.EINVAL):  # such as a full disk
             raise  # EINVAL comes from a damaged offset
@@ -77,65 +79,46 @@ def unpack(path: Path, target: Path) -> None:
         ) from None
 
 
-def copy_images(members: Iterable[Member], target: Path, limit: float) -> None:
+def copy_images(members: Iterable[Member], target: Path, limit: float, left_out: LeftOut) -> None:
     """Copy the images among some files to `target`.
 
     Args:
         members: The files, and the folders that hold them.
         target: An empty folder.
         limit: Maximum number of bytes that the images may take on disk.
+        left_out: Where to add all other files.
 
     Raises:
         UserError: A name leads out of `target`, occurs twice or can't be the name of a file; or
             the limit is exceeded.
     """
-    total, image_count, nested = 0, 0, None
-    for name, open_member in tqdm(members, desc="unpack", unit=" files", disable=None):
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or re.match("[a-zA-Z]:", name):
-            raise UserError(f"data_url: the archive is unsafe: {shown(name)} leads out of it")
-        if is_hidden(path):
-            continue
-        suffix = path.suffix.lower()
-        if open_member and suffix not in SUFFIXES:
-            nested = name if suffix in ARCHIVE_SUFFIXES else nested
-            continue
-        if not is_plain(name):
-            raise UserError(
-                f"data_url: the name {shown(name)} has control characters or is not in UTF-8; "
-                "rename it"
-            )
-        total += _write(name, open_member, target / path, limit - total)
-        image_count += open_member is not None
+    total, image_count = 0, 0
+    bar = tqdm(members, desc="unpack", unit=" files", disable=None)
+    for name, open_member in used_members(_inside(bar), left_out):
+        with _explained(name):
+            if open_member is None:
+                _path(name, target).mkdir(parents=True, exist_ok=True)
+                total += BLOCK
+            else:
+                with opened_image(name, open_member, left_out) as opened:
+                    if opened:
+                        total += _write(*opened, _path(name, target), limit - total)
+                        image_count += 1
         if total > limit:
             raise _bomb(limit)
-    if nested and not image_count:
+    archives = [row for row in left_out.rejected if row.kind == ARCHIVES]
+    if archives and not image_count:
         raise UserError(
-            f"data_url: no images, but an archive inside: {shown(nested)}; unpack it, and set "
-            "data_url to the folder"
+            f"data_url: no images, but an archive inside: {shown(archives[0].path)}; unpack it, "
+            "and set data_url to the folder"
         )
 
 
-def is_hidden(path: PurePath) -> bool:
-    """Return whether a file, or a folder that holds it, is hidden or metadata of macOS."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
-
-
-def _write(name: str, open_member: Callable | None, path: Path, limit: float) -> int:
-    """Write an image or make a folder; return the bytes that it takes on disk.
-
-    Writing ends when `limit` is exceeded.
-    """
-    size = 0
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Say what is wrong with a name that can't be written, and which file can't be read."""
     try:
-        if open_member is None:
-            path.mkdir(parents=True, exist_ok=True)
-            return BLOCK
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open_member() as member, path.open("xb") as copy:
-            while size <= limit and (chunk := member.read(CHUNK)):
-                copy.write(chunk)
-                size += len(chunk)
+        yield
     except (FileExistsError, NotADirectoryError):
         raise UserError(
             f"data_url: {shown(name)} occurs twice in the archive, or as a file and a folder, or "
@@ -149,7 +132,79 @@ def _write(name: str, open_member: Callable | None, path: Path, limit: float) ->
         if error.errno is not None and error.filename is None:  # by a read or a write
             error.filename = name
         raise
+
+
+def _inside(members: Iterable[Member]) -> Iterator[Member]:
+    """Yield members, all of whose names stay inside the folder that they are unpacked to."""
+    for name, open_member in members:
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise _unsafe(name)
+        yield name, open_member
+
+
+def _checked(members: Iterable[Member], limit: float) -> Iterator[Member]:
+    """Yield the members of an archive; refuse drives of Windows and links that multiply files."""
+    for number, (name, open_member) in enumerate(members):
+        if re.match(r"[a-zA-Z]:[\\/]", name):
+            raise _unsafe(name)
+        if number * BLOCK > limit:
+            raise _bomb(limit)
+        yield name, open_member
+
+
+def _path(name: str, target: Path) -> Path:
+    """Return where an image or a folder is written to.
+
+    Raises:
+        UserError: The name has control characters or is not in UTF-8, so it fits into no table.
+    """
+    if re.search("[\ud800-\udfff]", name):
+        raise UserError(
+            f"data_url: the name {shown(name)} is not in UTF-8; rename it, or unpack the archive "
+            "with a program that is told its encoding, such as unzip -O CP932 or 7-Zip, and set "
+            "data_url to the folder"
+        )
+    if not is_plain(name):
+        raise UserError(f"data_url: the name {shown(name)} has control characters; rename it")
+    return target / name.replace("\\", "/")
+
+
+def _write(member: BinaryIO, start: bytes, path: Path, limit: float) -> int:
+    """Write an image; return the bytes that it takes on disk.
+
+    Args:
+        member: The open image.
+        start: The bytes already read from its start.
+        path: Where to write it.
+        limit: Writing ends when it is exceeded.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size, chunk = 0, start
+    with path.open("xb") as copy:
+        while chunk and size <= limit:
+            copy.write(chunk)
+            size += len(chunk)
+            chunk = member.read(CHUNK)
     return max(size, BLOCK)
+
+
+def _no_archive(path: Path) -> UserError:
+    with path.open("rb") as file:
+        form = archive_format("", file.read(START))
+    if form not in (None, "zip", "gzip", "bzip2", "xz"):  # these are read, if whole and of a tar
+        return UserError(
+            f"data_url: {path.name} is packed as {form}, which is not read; unpack it, and set "
+            "data_url to the folder"
+        )
+    return UserError(
+        f"data_url: expected a whole zip or tar archive; received {path.name}, "
+        f"{describe_content(path)}"
+    )
+
+
+def _unsafe(name: str) -> UserError:
+    return UserError(f"data_url: the archive is unsafe: {shown(name)} leads out of it")
 
 
 def _bomb(limit: float) -> UserError:
@@ -159,73 +214,56 @@ def _bomb(limit: float) -> UserError:
     )
 
 
-def _folder_members(folder: Path, below: str = "", above: tuple = ()) -> Iterator[Member]:
-    """Yield the contents of a folder; links are followed unless they lead in a circle.
-
-    Args:
-        folder: The folder.
-        below: What to put before the names.
-        above: Device and inode of each folder above this one.
-    """
-    status = folder.stat()
-    above = (*above, (status.st_dev, status.st_ino))
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        name = below + entry.name
-        if not entry.is_dir():
-            yield name, partial(open_file, Path(entry.path))
-        elif not entry.name.startswith(".") and not (
-            entry.is_symlink() and (os.stat(entry).st_dev, os.stat(entry).st_ino) in above
-        ):
-            yield name, None
-            yield from _folder_members(Path(entry.path), f"{name}/", above)
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a file.
-
-    Raises:
-        UserError: It is a broken link or a pipe.
-    """
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise UserError(f"data_url: {path} is not a file but a broken link or a pipe; remove it")
-    return path.open("rb")
-
-
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
-    """Yield the files of a zip; check its directory, which has no checksum, against the rest.
-
-    Otherwise damage to the directory would hide images.
-    """
-    archive.fp.seek(-END_BYTES - len(archive.comment), os.SEEK_END)
-    end = archive.fp.read(END_BYTES)
-    count, members = int.from_bytes(end[10:12], "little"), archive.infolist()
-    if end.startswith(b"PK\5\6") and count not in (0xFFFF, len(members) % (1 << 16)):
-        raise zipfile.BadZipFile(f"{len(members)} of {count} files are listed")
-    for info in members:
-        if not info.flag_bits & 1:  # 1: encrypted, which matters only for an image
-            archive.open(info).close()  # compares the name with the one before the content
-        if not stat.S_ISLNK(info.external_attr >> 16):
-            yield info.filename, None if info.is_dir() else partial(archive.open, info)
-        elif info.file_size > BLOCK or b"\0" in archive.read(info):  # no path is like this
-            raise zipfile.BadZipFile(f"{info.filename!r} is marked as a link, but is none")
-
-
 def _tar_members(archive: tarfile.TarFile, limit: int) -> Iterator[Member]:
     """Yield the files of a tar; check that it ends where a tar ends."""
+    links = {}
+    for info in _infos(archive, limit):
+        if info.isfile() or info.isdir():
+            yield info.name, None if info.isdir() else partial(archive.extractfile, info)
+        elif info.islnk():
+            links[info.name] = info.linkname
+        elif info.issym():
+            links[info.name] = link_target(info.name, info.linkname)
+        else:
+            yield info.name, "a device or a pipe"
+    # tarfile takes a cut or damaged header for the end, and does not read a checksum at the end.
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("unexpected end of data")
+    while chunk := archive.fileobj.read(CHUNK):
+        if archive.fileobj.tell() > limit:
+            raise _bomb(limit)
+        if chunk.strip(b"\0"):
+            raise UserError(
+                f"data_url: {Path(archive.name).name} goes on after the end of a tar, as two tars "
+                "in one file do; unpack it with tar --ignore-zeros, and set data_url to the folder"
+            )
+    if links:
+        yield from _linked(archive.name, links, limit)
+
+
+def _linked(path: str, links: dict[str, str], limit: int) -> Iterator[Member]:
+    """Yield what the links of a tar lead to, in the order in which a compressed tar is read."""
+    with tarfile.open(path, tarinfo=_TarInfo) as archive:
+        infos = {info.name: info for info in _infos(archive, limit) if info.isfile()}
+        files = []
+        for name, found in followed(infos, links):
+            if isinstance(found, str):
+                yield name, found
+            else:
+                files.append((name, found))
+        for name, info in sorted(files, key=lambda file: file[1].offset_data):
+            yield name, partial(archive.extractfile, info)
+
+
+def _infos(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers of a tar from where it stands."""
     while (info := archive.next()) is not None:
         archive.members.clear()  # otherwise memory grows with their number
         # Checked before tarfile skips a file that is not copied, which decompresses it.
         if info.offset_data + info.size > limit:
             raise _bomb(limit)
-        if info.isfile() or info.isdir():
-            yield info.name, None if info.isdir() else partial(archive.extractfile, info)
-    # tarfile takes a cut or damaged header for the end, and does not read a checksum at the end.
-    archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("unexpected end of data")
-    while archive.fileobj.read(CHUNK):
-        if archive.fileobj.tell() > limit:
-            raise _bomb(limit)
+        yield info
 
 
 class _TarInfo(tarfile.TarInfo):

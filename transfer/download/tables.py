@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 
 from transfer.core.errors import UserError, one_line, shown
 from transfer.core.files import is_plain
-from transfer.data.formats import SUFFIXES
-from transfer.data.labels import FOLDER_NAMES
-from transfer.download.archives import copy_images, is_hidden, open_file
+from transfer.data.find import LeftOut, is_hidden, is_image_file, open_file
+from transfer.data.formats import FORMATS
+from transfer.data.labels import check_class_names, class_named, split_named
+from transfer.download.archives import copy_images
 
 SUFFIX = ".csv"
 
@@ -26,7 +27,7 @@ def copy_table(table: Path, target: Path) -> None:
         UserError: As in `read_table`.
     """
     members = ((name, partial(open_file, path)) for path, name in read_table(table))
-    copy_images(members, target, math.inf)
+    copy_images(members, target, math.inf, LeftOut())  # each row is an image
 
 
 def read_table(table: Path) -> list[tuple[Path, str]]:
@@ -57,10 +58,17 @@ def read_table(table: Path) -> list[tuple[Path, str]]:
                 folders[image] = _folder(row, where)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
-            f"data_url: {table.name}: expected a CSV file in UTF-8: {one_line(error)}"
+            f"data_url: {table.name}: expected a CSV file in UTF-8: {one_line(error)}; save it so"
         ) from None
     if not folders:
         raise UserError(f"data_url: {table.name} has only a header; expected one row per image")
+    labels = {folder.split("/")[-1] for folder in folders.values()}
+    check_class_names(labels)
+    if "split" not in columns and all(map(split_named, labels)):
+        raise UserError(
+            f"data_url: {table.name}: the labels {', '.join(sorted(labels)[:5])} are names of "
+            "splits; rename one, or add a column split"
+        )
     top = os.path.commonpath([image.parent for image in folders])
     names = {path: f"{folder}/{path.relative_to(top)}" for path, folder in folders.items()}
     if hidden := [path for path, name in names.items() if is_hidden(PurePath(name))]:
@@ -73,32 +81,28 @@ def read_table(table: Path) -> list[tuple[Path, str]]:
 
 def _image(path: str | None, folder: Path, where: str) -> Path:
     """Return the absolute path of the image in a row, whose path may be relative to `folder`."""
-    image = Path(os.path.abspath(folder / os.path.expanduser(path or "")))
-    if image.suffix.lower() not in SUFFIXES or not image.is_file():
-        raise UserError(
-            f"{where}: expected the path of an image ({' '.join(SUFFIXES)}), absolute or relative "
-            f"to {folder}; received {shown(path)}, which does not exist or is not an image"
-        )
-    return image
+    for written in (path or "", (path or "").replace("\\", "/")):  # as Windows writes it
+        image = Path(os.path.abspath(folder / os.path.expanduser(written)))
+        if is_image_file(image):
+            return image
+    raise UserError(
+        f"{where}: expected the path of an image ({', '.join(FORMATS)}), absolute or relative to "
+        f"{folder}; received {shown(path)}, which does not exist or is not an image"
+    )
 
 
 def _folder(row: dict, where: str) -> str:
     """Return the class folder of a row, below the folder of its split if the table gives splits."""
-    label, split = row["label"] or "", row.get("split")
+    label, split = class_named(row["label"] or ""), row.get("split")
     if not label or not is_plain(label) or set(label) & set("/\\") or label[0] == ".":
         raise UserError(
             f"{where}: expected a label that can name a folder, without slashes and without a dot "
-            f"at the start; received {shown(label)}"
+            f"at the start; received {shown(row['label'] or '')}"
         )
     if "split" not in row:
-        if label.lower() in FOLDER_NAMES:
-            raise UserError(
-                f"{where}: the label {shown(label)} is the name of a split; rename the label, or "
-                "add a column split"
-            )
         return label
-    if (split or "").lower() not in FOLDER_NAMES:
+    if not (split_name := split_named(split or "")):
         raise UserError(
             f"{where}: expected the split train, validation or test; received {shown(split)}"
         )
-    return f"{FOLDER_NAMES[split.lower()]}/{label}"
+    return f"{split_name}/{label}"

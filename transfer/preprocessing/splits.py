@@ -1,5 +1,6 @@
 """Assign images to splits: stratified by label, and no content in two splits."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -114,12 +115,17 @@ def assign_splits(
     labels, given = table.labels, table.given_splits
     train, val, test = range(len(SPLITS))
     splits = np.maximum(given, train)
-    if test not in given:
-        source = val if val in given else train
-        _move(splits, labels, groups, (source, test), test_fraction, seed)
-    if val not in given:
-        rest = np.count_nonzero(splits == train)
-        _move(splits, labels, groups, (train, val), val_fraction * len(splits) / rest, seed)
+    try:
+        if test not in given:
+            source = val if val in given else train
+            _move(splits, labels, groups, (source, test), test_fraction, seed)
+        if val not in given:
+            rest = np.count_nonzero(splits == train)
+            _move(splits, labels, groups, (train, val), val_fraction * len(splits) / rest, seed)
+    except ValueError:  # such as a class with one image only
+        raise _too_few(table, groups, val_fraction, test_fraction) from None
+    if any(missing_classes(table, splits, code) for code in (val, test) if code not in given):
+        raise _too_few(table, groups, val_fraction, test_fraction)
     check_splits(table, splits, "add images of it, or change val_fraction and test_fraction")
     return splits
 
@@ -188,18 +194,12 @@ def _move(
     """Move a fraction of the images from one split to another, stratified by label."""
     source, target = between
     rows = np.flatnonzero(splits == source)
-    try:
-        if len(np.unique(groups[rows])) == len(rows):
-            _, moved = train_test_split(
-                rows, test_size=fraction, stratify=labels[rows], random_state=seed
-            )
-        else:
-            moved = rows[_whole_groups(labels[rows], groups[rows], fraction, seed)]
-    except ValueError as error:  # such as a class with one image only
-        raise UserError(
-            f"the {len(rows)} {SPLITS[source]} images can't be split, with {fraction:.0%} of them "
-            f"for {SPLITS[target]}: {error}"
-        ) from None
+    if len(np.unique(groups[rows])) == len(rows):
+        _, moved = train_test_split(
+            rows, test_size=fraction, stratify=labels[rows], random_state=seed
+        )
+    else:
+        moved = rows[_whole_groups(labels[rows], groups[rows], fraction, seed)]
     splits[moved] = target
 
 
@@ -208,8 +208,36 @@ def _whole_groups(labels: np.ndarray, groups: np.ndarray, fraction: float, seed:
     fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     part = Fraction(fraction).limit_denominator(min(MOST_FOLDS, max(2, fewest)))
     taken, of = max(part.numerator, 1), part.denominator
-    if taken == of or of == 1:
-        raise ValueError(f"the class with the fewest groups has {fewest}")
+    if taken == of:
+        raise ValueError("nothing would be left")
     folds = StratifiedGroupKFold(of, shuffle=True, random_state=seed)
     parts = [part for _, part in folds.split(labels, labels, groups)]
     return np.concatenate(parts[:taken])
+
+
+def _too_few(
+    table: ImageTable, groups: np.ndarray, val_fraction: float, test_fraction: float
+) -> UserError:
+    """Return the error that names the classes which are too small for the splits to be made."""
+    val, test = SPLITS.index("val"), SPLITS.index("test")
+    divided, fraction = "", min(val_fraction, test_fraction)
+    chosen = np.ones(len(table.labels), bool)
+    if val in table.given_splits:
+        divided, fraction, chosen = " in the val folder", test_fraction, table.given_splits == val
+    elif test in table.given_splits:
+        divided, fraction, chosen = " in the train folder", val_fraction, table.given_splits != test
+    labels, groups = table.labels[chosen], groups[chosen]
+    pairs = np.unique(np.stack([labels, groups]), axis=1)  # of a label and a group that has it
+    unit = "images" if pairs.shape[1] == len(labels) else "groups of images"
+    counts = np.bincount(pairs[0], minlength=len(table.class_names))
+    # With 1 / fraction images a class has one in the split. With fewer it may be lucky.
+    needed = max(math.ceil(1 / fraction), counts.min() + 1)
+    small = np.flatnonzero(counts < needed)
+    few = ", ".join(f"{table.class_names[i]} has {counts[i]}" for i in small[:5])
+    return UserError(
+        printable(
+            f"too few {unit}{divided} to have some of every class in every split: {few}"
+            f"{', …' if len(small) > 5 else ''}; a class needs about {needed}, which is 1 / "
+            f"{fraction:g}: add images, remove the class, or raise val_fraction or test_fraction"
+        )
+    )
