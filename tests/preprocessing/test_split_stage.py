@@ -12,8 +12,8 @@ from stages.split import main
 from tests.faults.corpus import bombs, pictures
 from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
-from transfer.core.files import list_files, read_csv, sha256
-from transfer.data.labels import UNREADABLE
+from transfer.core.files import list_files, read_csv, sha256, write_csv
+from transfer.data.labels import NO_CLASS, NOT_IMAGES, UNREADABLE, Rejected
 from transfer.download.sample import draw_sample
 
 GOOD = 30  # images of each class
@@ -193,6 +193,19 @@ def test_corrections_are_applied_and_excluded_images_do_not_count(folder, capsys
         row["label"] = "dogs" if row["path"] == cat else row["label"]
     assert read_csv(Path("data/split/manifest.csv")) == expected
     assert len(np.load("data/split/images.npy")) == len(expected)
+
+
+def test_what_the_download_left_out_is_listed_and_does_not_count(folder, capsys):
+    set_limit(folder, 0)
+    rows = [("notes.txt", "not BMP", NOT_IMAGES), ("test/1.jpg", "no folder", NO_CLASS)]
+    write_csv(Path("data/left_out.csv"), Rejected._fields, rows)
+    main()
+    assert rejected() == {"notes.txt": "not BMP", "test/1.jpg": "no folder"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "split: rejected 1 in no class folder, the first test/1.jpg: no folder",
+        "split: rejected 1 not images, the first notes.txt: not BMP",
+        "split: data/split/rejected.csv lists them all",
+    ]
 
 
 def test_images_that_look_the_same_in_two_splits_are_reported(folder, capsys):

@@ -28,7 +28,7 @@ from transfer.core.files import (
 from transfer.core.params import source_of
 from transfer.core.runtime import keras, tf
 from transfer.data.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
-from transfer.data.labels import SPLITS, Rejected, summary
+from transfer.data.labels import ARCHIVES, NOT_IMAGES, SPLITS, Rejected, summary
 from transfer.evaluation.grad_cam import grad_cam, overlay
 from transfer.evaluation.metrics import wilson_interval
 
@@ -55,6 +55,7 @@ def collect_facts(params: dict) -> dict:
     """
     counts, sizes, groups, content_sha256 = read_manifest()
     rejected = [Rejected(**row) for row in read_csv(SPLIT / REJECTED)]
+    rejected = [row for row in rejected if row.kind not in (NOT_IMAGES, ARCHIVES)]
     near = read_csv(SPLIT / NEAR_DUPLICATES)
     pairs = Counter((row["label"], row["prediction"]) for row in iter_csv(PREDICTIONS))
     confused = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
