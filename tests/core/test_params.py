@@ -222,6 +222,10 @@ def test_a_missing_parameter_and_an_empty_one_are_refused_by_their_name(path, lo
     assert refused(path) == (None if name in ("data_sha256", "group_pattern") else [name])
 
 
+def test_an_empty_text_means_no_hash(load):
+    assert load(data_sha256="").data_sha256 is None  # as `dvc exp run -S data_sha256=` writes it
+
+
 @quick
 @given(values=st.dictionaries(st.sampled_from(list(DEFAULTS)) | NAMES, VALUES))
 def test_every_mistake_gets_a_line(path, values):

@@ -12,6 +12,9 @@ import yaml
 
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import ran
+from transfer.core.params_file import load_params
+from transfer.data.raw import RawImages
+from transfer.download.sample import draw_sample
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +51,19 @@ def test_a_relative_path_in_a_temporary_copy_is_refused_with_the_way_on(reposito
     (repository.folder / "mine").rmdir()
     assert "absolute, so that `dvc exp run --temp` finds it too" in output
     assert "Traceback" not in output
+
+
+def test_a_quoted_path_may_hold_any_character(make_small_repository, tmp_path):
+    repository = make_small_repository()
+    repository.commit()
+    for name in ("my pics (1)", "a,b=c", "日本 é", "a.zip?x=1&y=2", "it's #1: {a} [b]", 'a "b"'):
+        draw_sample(tmp_path / name, 2)
+        quoted = str(tmp_path / name).replace("'", "\\'")
+        change = ("-S", f"data_url='{quoted}'", "-S", "data_sha256=")
+        assert ran(repository.dvc("exp", "run", *change, "download")) == ["download"]
+        params = load_params(repository.folder / "params.yaml")
+        assert (params.data_url, params.data_sha256) == (str(tmp_path / name), None)
+        assert len(RawImages(repository.folder / "data/raw").names) == 4
 
 
 def sweep(clone, *arguments):

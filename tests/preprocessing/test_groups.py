@@ -46,7 +46,8 @@ def test_groups_of_two_classes_and_of_any_size_stay_whole():
 def test_too_few_groups_are_named():
     table = label_images([f"{c}/{c}{g}_{i}.jpg" for c in "ab" for g in (1, 2) for i in range(9)])
     names = name_groups(table.paths, {}, r"^(.+)_")
-    with pytest.raises(UserError, match="too few groups of images to have .*: a has 2, b has 2; a class needs about 5"):
+    expected = "too few groups of images to have .*: a has 2, b has 2; a class needs about 5"
+    with pytest.raises(UserError, match=expected):
         assign_splits(table, join_groups(names, []), 0.2, 0.2, 0)
 
 

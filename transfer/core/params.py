@@ -4,7 +4,14 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from transfer.core.files import NO_IMAGES, is_plain
 from transfer.core.recipes import AUTO
@@ -27,15 +34,18 @@ def _a_path_that_dvc_understands(value: str) -> str:
     return value
 
 
-def _compiled(value: str) -> str:
+def _compiled(value: str | None) -> str | None:
     try:
-        re.compile(value)
+        re.compile(value or "")
     except re.error as error:
         raise ValueError(f"Input should be a regular expression: {error}") from None
     return value
 
 
-Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiled)]
+# `dvc exp run -S data_sha256=` writes an empty text, where params.yaml has nothing.
+EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+Sha256 = Annotated[Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None, EMPTY_IS_NONE]
+Pattern = Annotated[str | None, EMPTY_IS_NONE, AfterValidator(_compiled)]
 OwnPath = Annotated[Address, AfterValidator(_a_path_that_dvc_understands)]
 Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 # Names in the query of a signed URL or of one with a key: X-Amz-Signature, sig, access_token, …
@@ -61,7 +71,7 @@ class Params(BaseModel):
         description="Images of your own, in place of those of `data_url`: the path of a folder, an "
         "archive or a table, which DVC watches. `data/none`: there are none."
     )
-    data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+    data_sha256: Sha256 = Field(
         description="Content hash that the images must have. Empty: the known one of the "
         "tutorial's URL; others are not verified."
     )
@@ -100,7 +110,7 @@ class Params(BaseModel):
         description="Fraction of the images that may be unreadable or have two labels before the "
         "stage stops. Second copies, and images that corrections.csv excludes, don't count.",
     )
-    group_pattern: Pattern | None = Field(
+    group_pattern: Pattern = Field(
         description="A regular expression for the names of image files: images with the same find "
         "(its first parenthesis, if it has one) are a group, such as `^[^_]+` for "
         "`patient7_3.jpg`. No group is in two splits. A table may have a column `group` instead. "
