@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer.core.errors import printable
-from transfer.core.files import BASE_WEIGHTS, LEFT_OUT, RAW, write_csv
+from transfer.core.files import BASE_WEIGHTS, GROUPS, GROUPS_COLUMNS, LEFT_OUT, RAW, write_csv
 from transfer.core.params import source_of
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
@@ -34,7 +34,8 @@ def main() -> None:
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
-    left_out = acquire_images(source, params.data_sha256, RAW)
+    left_out, groups = acquire_images(source, params.data_sha256, RAW)
+    write_csv(GROUPS, GROUPS_COLUMNS, sorted(groups.items()))
     write_csv(LEFT_OUT, Rejected._fields, sorted(left_out.rejected))
 
     images = label_images(RawImages(RAW).names)

@@ -10,6 +10,7 @@ import numpy as np
 from transfer.core.errors import printable
 from transfer.core.files import (
     CORRECTIONS,
+    GROUPS,
     LEFT_OUT,
     RAW,
     SPLIT,
@@ -57,7 +58,8 @@ def main() -> None:
     corrections = read_corrections(CORRECTIONS)
     raw = RawImages(RAW)
     given = label_images(raw.names)
-    names = name_groups(given.paths, {}, params.group_pattern)
+    in_table = {row["path"]: row["group"] for row in read_csv(GROUPS)} if GROUPS.exists() else {}
+    names = name_groups(given.paths, in_table, params.group_pattern)
     check_given_splits(given, names)
     hashes = hash_contents(raw, given.paths)
     corrected = apply_corrections(corrections, given, hashes)

@@ -17,7 +17,7 @@ def test_folders_and_archives_give_the_same_images(tmp_path, target, name, top):
     source = WRITERS[name](tmp_path / name, files)
     write_folder(target, {"old.jpg": b""})
     write_folder(target.with_name(".partial-raw.top"), {"left by a killed run": b""})
-    left_out = acquire_images(str(source), None, target)
+    left_out, _ = acquire_images(str(source), None, target)
     assert read(target) == FILES
     assert list(target.parent.iterdir()) == [target]
     assert {row.path for row in left_out.rejected} == {top + "README.md", top + "vectorize.py"}

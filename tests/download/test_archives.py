@@ -45,7 +45,7 @@ def test_links_that_lead_out_and_devices_in_a_tar_are_named(tmp_path, target, ki
     source = write_tar(tmp_path / "a.tar", FILES)
     with tarfile.open(source, "a") as archive:
         archive.addfile(member("cats/link.jpg", kind, linkname="/etc/passwd"))
-    left_out = acquire_images(str(source), None, target)
+    left_out, _ = acquire_images(str(source), None, target)
     assert read(target) == FILES
     reason = "a device or a pipe" if kind == tarfile.FIFOTYPE else links.OUT
     assert left_out.rejected == [("cats/link.jpg", reason, NOT_IMAGES)]
@@ -72,7 +72,7 @@ def test_links_in_a_tar_are_followed_inside_of_it(tmp_path, target, mode):
             ("dogs/b", tarfile.SYMTYPE, "a"),
         ):
             archive.addfile(member(name, kind, linkname=linkname))
-    left_out = acquire_images(str(tmp_path / "a.tar"), None, target)
+    left_out, _ = acquire_images(str(tmp_path / "a.tar"), None, target)
     one, two = JPEG + b"1", JPEG + b"2"
     assert read(target) == FILES | {
         **{"cats/early.jpg": two, "cats/hard": one, "dogs/soft": one},
@@ -95,7 +95,7 @@ def test_symlinks_in_a_zip_are_followed_inside_of_it(tmp_path, target):
             link = zipfile.ZipInfo(name)
             link.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(link, content)
-    left_out = acquire_images(str(source), None, target)
+    left_out, _ = acquire_images(str(source), None, target)
     more = {"dogs/2.jpg": b"one", "birds/1.jpg": b"three", "birds/2.jpg": b"one"}
     assert read(target) == FILES | more
     assert left_out.rejected == [("cats/out.jpg", links.OUT, NOT_IMAGES)]
@@ -126,7 +126,7 @@ def test_images_are_known_by_their_content_and_all_others_named(tmp_path, target
     inner = write_zip(tmp_path / "inner.zip", FILES).read_bytes()
     others = {"cats/a.txt": b"text", "more.zip": inner, "dogs/1.heic": b"\0\0\0\x18ftypheic"}
     source = WRITERS[name](tmp_path / name, FILES | images | others)
-    left_out = acquire_images(str(source), None, target)
+    left_out, _ = acquire_images(str(source), None, target)
     assert read(target) == FILES | images
     kinds = {path: kind for path, _, kind in left_out.rejected}
     assert kinds == dict.fromkeys(others, NOT_IMAGES) | {"more.zip": ARCHIVES_INSIDE}
@@ -223,7 +223,7 @@ def test_links_in_a_folder_are_followed_but_not_in_a_circle(tmp_path, target):
     (source / "stray").symlink_to("/nowhere")
     (source / ".hidden").mkdir()
     (source / ".hidden" / "up").symlink_to("..")
-    left_out = acquire_images(str(source), None, target)
+    left_out, _ = acquire_images(str(source), None, target)
     assert read(target) == FILES | {"birds/3.jpg": b"bird"}
     assert sorted(row.path for row in left_out.rejected) == ["cats/self", "dogs/up", "stray"]
     assert left_out.hidden == {".hidden"}

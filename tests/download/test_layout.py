@@ -122,7 +122,7 @@ def test_folders_that_are_not_clear_are_refused_with_a_way_on(paths, message):
 def test_images_are_moved_to_where_they_belong_and_others_removed(tmp_path, target):
     files = {f"{c}/{s}/1.jpg": f"{c}{s}".encode() for c in "ab" for s in ("train", "test")}
     source = write_folder(tmp_path / "in", files | {"a/2.jpg": b"loose", "3.jpg": b"loose"})
-    left_out = acquire_images(str(source), None, target)
+    left_out, _ = acquire_images(str(source), None, target)
     places = {f"{s}/{c}/1.jpg": f"{c}{s}".encode() for c in "ab" for s in ("train", "test")}
     assert read(target) == places
     assert [row.path for row in left_out.rejected] == ["3.jpg", "a/2.jpg"]
@@ -130,7 +130,7 @@ def test_images_are_moved_to_where_they_belong_and_others_removed(tmp_path, targ
 
 def test_a_copy_is_compared_with_the_original(tmp_path, target):
     files = {"a/1.jpg": b"a", "b/1.jpg": b"b", "all/a/1.jpg": b"a", "all/b/1.jpg": b"b"}
-    left_out = acquire_images(str(write_folder(tmp_path / "in", files)), None, target)
+    left_out, _ = acquire_images(str(write_folder(tmp_path / "in", files)), None, target)
     assert read(target) == {"a/1.jpg": b"a", "b/1.jpg": b"b"}
     assert left_out.rejected[0] == (
         *("all/a/1.jpg", "the same image as a/1.jpg, in a copy of the whole", "second copies"),

@@ -52,7 +52,7 @@ def test_splits_are_kept(table, target):
     path = table(
         "path,label,split\nimages/1.jpg,a,train\nimages/2.JPG,b,Train\nmore/1.jpg,a,valid\n"
     )
-    assert [name for _, name in read_table(path)] == [
+    assert [row.name for row in read_table(path)] == [
         "train/a/images/1.jpg",
         "train/b/images/2.JPG",
         "val/a/more/1.jpg",
@@ -69,7 +69,7 @@ def test_paths_as_windows_writes_them_and_images_of_any_name(table, target, tmp_
 
 def test_labels_are_one_class_whatever_their_form_and_spaces(table):
     path = table("path,label\nimages/1.jpg,pâté\nimages/2.JPG,pa\u0302te\u0301 \nmore/1.jpg,b\n")
-    assert [name for _, name in read_table(path)] == [
+    assert [row.name for row in read_table(path)] == [
         "pâté/images/1.jpg",
         "pâté/images/2.JPG",
         "b/more/1.jpg",
@@ -89,7 +89,7 @@ def test_a_label_may_be_the_name_of_a_split(table, target):
 )
 def test_splits_may_have_any_usual_name(table, written, split):
     path = table(f"path,label,split\nimages/1.jpg,a,{written}\n")
-    assert read_table(path)[0][1] == f"{split}/a/1.jpg"
+    assert read_table(path)[0].name == f"{split}/a/1.jpg"
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,33 @@ def test_a_wrong_table_is_an_error_before_any_work(text, message, table, target,
 def test_the_url_of_a_table_is_refused():
     with pytest.raises(UserError, match="expected a table's path on this machine"):
         check_data_url("https://example.org/labels.csv")
+
+
+def test_a_column_group_names_groups_of_images(table, target):
+    path = table(
+        "path,label,group\nimages/1.jpg,cats,Minka\nimages/2.JPG,dogs, \nmore/1.jpg,dogs,Rex\n"
+    )
+    _, groups = acquire_images(str(path), None, target)
+    assert groups == {"cats/images/1.jpg": "Minka", "dogs/more/1.jpg": "Rex"}
+    with pytest.raises(UserError, match="line 3: expected a group's name in one line"):
+        read_table(table('path,label,group\nimages/1.jpg,cats,"a\nb"\n'))
+
+
+def test_a_folder_may_hold_its_table_and_what_is_not_in_it_is_named(table, target, tmp_path):
+    write_folder(tmp_path / "set", {"images/3.jpg": b"four", "notes.txt": b"five"})
+    source = table(ROWS).parent
+    check_data_url(str(source))
+    left_out, _ = acquire_images(str(source), None, target)
+    assert sorted(read(target)) == ["cats/images/1.jpg", "dogs/images/2.JPG", "dogs/more/1.jpg"]
+    assert {row.path: row.reason for row in left_out.rejected}.keys() == {
+        "images/3.jpg",
+        "notes.txt",
+    }
+    assert "not in labels.csv" in [row.reason for row in left_out.rejected]
+
+
+def test_a_labels_csv_of_another_kind_is_no_table(table, target, tmp_path):
+    source = table("image;class\n1;2\n").parent
+    write_folder(source, {"images/1.jpg": b"one", "more/1.jpg": b"three"})
+    acquire_images(str(source), None, target)
+    assert sorted(read(target)) == ["images/1.jpg", "images/2.JPG", "more/1.jpg"]

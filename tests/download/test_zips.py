@@ -60,7 +60,9 @@ def test_names_whose_encoding_nothing_tells_are_refused(tmp_path, target, names,
 
 def test_other_files_may_have_such_names(tmp_path, target):
     names = ["dog/1.jpg", "cat/1.jpg", "注意.txt"]
-    left_out = acquire_images(str(write_encoded(tmp_path / "a.zip", names, "cp932")), None, target)
+    left_out, _ = acquire_images(
+        str(write_encoded(tmp_path / "a.zip", names, "cp932")), None, target
+    )
     assert sorted(read(target)) == ["cat/1.jpg", "dog/1.jpg"]
     assert [row.path for row in left_out.rejected] == [r"\udc92\udc8d\udc88\udcd3.txt"]
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from scripts.project import set_params
 from stages.split import main
 from tests.faults.corpus import bombs, pictures
 from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
-from transfer.core.files import list_files, read_csv, sha256, write_csv
+from transfer.core.files import GROUPS_COLUMNS, list_files, read_csv, sha256, write_csv
 from transfer.data.labels import NO_CLASS, NOT_IMAGES, UNREADABLE, Rejected
 from transfer.download.sample import draw_sample
 
@@ -237,3 +238,18 @@ def test_images_that_look_the_same_in_two_splits_are_reported(folder, capsys):
         "other_path": "train/cats/cat.0003.jpg",
         "other_split": "train",
     }
+
+
+def test_groups_of_a_table_and_of_a_pattern_stay_whole(folder):
+    main()
+    paths = [row["path"] for row in read_csv(Path("data/split/manifest.csv"))]
+    write_csv(Path("data/groups.csv"), GROUPS_COLUMNS, [(paths[0], "pair"), (paths[-1], "pair")])
+    set_params(folder, group_pattern=r"(\d)\.jpg$")
+    main()
+    rows = read_csv(Path("data/split/manifest.csv"))
+    splits = {}
+    for row in rows:
+        splits.setdefault(row["group"], set()).add(row["split"])
+    assert rows[0]["group"] == rows[-1]["group"] == "pair"
+    assert {len(found) for group, found in splits.items() if group} == {1}
+    assert len(splits) > 5

@@ -17,14 +17,16 @@ from transfer.download import fetch
 from transfer.download.archives import unpack
 from transfer.download.layout import arrange
 from transfer.download.sample import draw_sample
-from transfer.download.tables import SUFFIX, copy_table, read_table
+from transfer.download.tables import SUFFIX, copy_table, find_table, read_table
 
 TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # Of the 3,000 images, whatever archive holds them: see `content_sha256`.
 KNOWN_CONTENT = {TUTORIAL_URL: "61fc1fc142692bbd2457f9e62fe29043348bff260546052a78b8281152294333"}
 
 
-def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> LeftOut:
+def acquire_images(
+    data_url: str, data_sha256: str | None, target: Path
+) -> tuple[LeftOut, dict[str, str]]:
     """Make `target` a folder of class folders, or of splits with class folders; pack many images.
 
     Args:
@@ -33,13 +35,14 @@ def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> Left
         target: The folder to make or replace.
 
     Returns:
-        What was found and is not in `target`.
+        What was found and is not in `target`; and the names of groups by paths below it, if a
+        table gives any.
 
     Raises:
         UserError: The images can't be fetched, are damaged or unsafe, have no classes, or have
             another content hash.
     """
-    expected, left_out = data_sha256 or KNOWN_CONTENT.get(data_url), LeftOut()
+    expected, left_out, groups = data_sha256 or KNOWN_CONTENT.get(data_url), LeftOut(), {}
     with replacing(target) as temporary:
         remove(_beside(temporary))  # a killed run may have left it
         temporary.mkdir()
@@ -47,14 +50,14 @@ def acquire_images(data_url: str, data_sha256: str | None, target: Path) -> Left
             draw_sample(temporary)
         else:
             with _local(data_url, keep=expected is not None) as path:
-                if path.suffix.lower() == SUFFIX:
-                    copy_table(path, temporary)
+                if table := find_table(path):
+                    groups = copy_table(path, table, temporary, left_out)
                 else:
                     unpack(path, temporary, left_out)
                     _lay_out(temporary, left_out)
                 _check_content(data_url, temporary, expected)
         _pack(temporary)
-    return left_out
+    return left_out, groups
 
 
 def check_data_url(data_url: str) -> None:
@@ -80,8 +83,8 @@ def check_data_url(data_url: str) -> None:
             f"(absolute, so that `dvc exp run --temp` finds it too); received {data_url!r}, "
             "which does not exist"
         )
-    elif path.suffix.lower() == SUFFIX:
-        read_table(path)
+    elif table := find_table(path):
+        read_table(table)
 
 
 def content_sha256(folder: Path) -> str:
