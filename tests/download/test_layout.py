@@ -45,6 +45,7 @@ def test_the_names_of_splits(name, split):
         (below("training_set", "dev_set"), below("training_set", "dev_set")),
         (below("seg_train/seg_train", "seg_test/seg_test"), below("seg_train", "seg_test")),
         (below("train/train/Train", "val"), below("train", "val")),
+        (below("train/images", "val/imgs/val"), below("train", "val")),
         (
             ["cats/train/1", "cats/test/2", "dogs/train/3", "dogs/test/x/4"],
             ["train/cats/1", "test/cats/2", "train/dogs/3", "test/dogs/x/4"],

@@ -26,10 +26,19 @@ _INVISIBLE = re.compile(
 
 def split_named(name: str) -> str | None:
     """Return the split that a name such as `Training_Set` of a folder means, or None."""
-    words = re.findall(r"[^\W\d_]+", name.lower())
+    words = _words(name)
     found = [match[1] for match in map(_SPLIT_WORD.fullmatch, words) if match]
     others = [word for word in words if not re.fullmatch(BESIDE, word)]
     return SPLIT_WORDS[found[0]] if len(found) == len(others) == 1 else None
+
+
+def says_nothing(name: str) -> bool:
+    """Return whether a folder has a name such as `images`, which is neither a split nor a class."""
+    return all(re.fullmatch(BESIDE, word) for word in _words(name))
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", name.lower())
 
 
 def class_named(name: str) -> str:

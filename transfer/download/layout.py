@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from transfer.core.errors import UserError, printable
 from transfer.data.formats import FORMATS
-from transfer.data.labels import class_named, split_named
+from transfer.data.labels import class_named, says_nothing, split_named
 
 NO_FOLDER = "no folder above it names its class"
 WAY_ON = (
@@ -95,10 +95,15 @@ def _inner(images: Iterable[Image]) -> dict[str, set[str]]:
 
 
 def _through_repeats(images: list[Image]) -> list[Image]:
-    """See through the only folder in a split's folder if it has a name of the same split."""
+    """See through the only folder in a split's folder: one of the same split, or `images`."""
 
     def is_repeated(top: str, inner: set[str]) -> bool:
-        return len(inner) == 1 and split_named(top) == split_named(*inner) is not None
+        split = split_named(top)
+        return (
+            split is not None
+            and len(inner) == 1
+            and (split_named(*inner) == split or says_nothing(*inner))
+        )
 
     while repeated := {top for top, inner in _inner(images).items() if is_repeated(top, inner)}:
         images = [
