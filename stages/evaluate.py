@@ -48,10 +48,10 @@ def main() -> None:
         f"the head alone {head_scores['accuracy']:.4f}"
     )
     if corrections:
+        labels, images, accuracy = corrections.values()
         print(
-            f"evaluate: {CORRECTIONS} corrects {corrections['corrected_labels']} test labels and "
-            f"leaves out {corrections['excluded_images']} test images; accuracy by the labels as "
-            f"given {corrections['accuracy_given_labels']:.4f}"
+            f"evaluate: {CORRECTIONS} changes the labels of {labels} of the test images and leaves "
+            f"out {images} more; accuracy by the labels as given {accuracy:.4f}"
         )
     if p_value > SIGNIFICANT and not np.array_equal(head, model):
         print(
@@ -77,7 +77,7 @@ def score_corrections(test: Split, model: np.ndarray) -> dict[str, float]:
         model: Probabilities of the fine-tuned model, float [N, C].
     """
     given, excluded = given_labels(SPLIT, "test", test)
-    corrected = np.count_nonzero(given != test.labels)
+    corrected = int(np.count_nonzero(given != test.labels))
     if not corrected and not excluded:
         return {}
     return {

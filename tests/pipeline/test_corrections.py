@@ -36,8 +36,8 @@ def test_scores_by_the_labels_before_and_after_corrections_are_reported(reposito
         text = " ".join((folder / name).read_text().replace("`", "").split())
         text = text.replace("<code>", "").replace("</code>", "")
         assert (
-            "corrections.csv corrects the labels of 1 test images and leaves out 1 others; by the "
-            f"labels as they were given, the accuracy is {100 * given:.1f} %."
+            "corrections.csv changes the labels of 1 of the test images and leaves out 1 more; by "
+            f"the labels as they were given, the accuracy is {100 * given:.1f} %."
         ) in text, name
     assert "excluded by corrections.csv: unsure" in (folder / "plots/report.html").read_text()
     assert (
