@@ -16,9 +16,9 @@ from transfer.data.labels import EXCLUDE
 from transfer.preprocessing.corrections import Correction, read_corrections
 
 TITLE = "Is the label right?"
-EXAMPLES = 6
+EXAMPLES, SIMILAR_WIDTH = 6, 280  # images; pixels
 REASONS = {
-    "label": "The model, trained without this image, sees another class.",
+    "label": "By its features, it is of another class.",
     "outlier": "It is unlike the other images of its class.",
     "twins": "It looks like an image that has another label.",
 }
@@ -77,12 +77,14 @@ def show(review: Review) -> None:
         left, right = st.columns([3, 2], gap="medium")
         with left, st.container(key="suspect"):
             st.image(review.whole_image(suspect), width="stretch", alt=printable(suspect.path))
+        with left:
+            show_similar(review, suspect)
         with right:
             show_facts(suspect, review.decision(suspect, corrections))
             show_decisions(review, suspect)
             show_steps(review)
             show_person()
-        show_neighbours(review, suspect)
+        show_examples(review, suspect)
     else:
         st.success(
             f"All are reviewed. `dvc repro` runs the pipeline with what {CORRECTIONS} says; "
@@ -95,9 +97,12 @@ def show_facts(suspect: Suspect, decision: Correction | None) -> None:
     """Show labels, reason and what was decided before."""
     st.subheader(f"Labelled {escape_markdown(suspect.label)}", anchor=False)
     if suspect.suggested:
-        sure = f", probability {float(suspect.probability):.1%}" if suspect.probability else ""
-        st.markdown(f"Suggested: **{escape_markdown(suspect.suggested)}**{sure}")
+        st.markdown(f"Suggested: **{escape_markdown(suspect.suggested)}**")
     st.markdown(REASONS.get(suspect.kind, escape_markdown(suspect.kind)))
+    if suspect.probability:
+        st.markdown(
+            f"Probability of its label, learned without it: {float(suspect.probability):.1%}"
+        )
     st.caption(f"{escape_markdown(suspect.path)} · {suspect.split}")
     if decision:
         what = "leave out" if decision.new == EXCLUDE else decision.new
@@ -208,15 +213,19 @@ def git_user() -> str:
         return ""
 
 
-def show_neighbours(review: Review, suspect: Suspect) -> None:
-    """Show the most similar image, and training images of both classes, to compare with."""
+def show_similar(review: Review, suspect: Suspect) -> None:
+    """Show the most similar image of another label, if there is one."""
     if suspect.other in review.stored:
         _, label = review.stored[suspect.other]
-        st.markdown(f"A similar image, labelled **{escape_markdown(label)}**:")
-        st.image(review.square(suspect.other), escape_markdown(suspect.other), 224)
+        with st.container(width=SIMILAR_WIDTH):
+            st.markdown(f"A similar image, labelled **{escape_markdown(label)}**:")
+            st.image(review.square(suspect.other), escape_markdown(suspect.other), "stretch")
+
+
+def show_examples(review: Review, suspect: Suspect) -> None:
+    """Show training images of both classes, to compare with."""
     for label in filter(None, (suspect.label, suspect.suggested)):
-        images = [*review.examples(label, EXAMPLES)]
-        if images:
+        if images := [*review.examples(label, EXAMPLES)]:
             st.markdown(f"Other images labelled **{escape_markdown(label)}**:")
             st.image(images, width="stretch")
 

@@ -30,7 +30,7 @@ class Suspect(NamedTuple):
 
     kind: `label`, `outlier` or `twins`.
     suggested: A class, or empty.
-    probability: Of the suggested class, as text, or empty.
+    probability: Of its label, by models that did not learn from the image; as text, or empty.
     other: Path of a similar image, or empty.
     """
 

@@ -30,10 +30,10 @@ def folder(tmp_path_factory):
     rows = read_csv(folder / "data/split/manifest.csv")
     some = [row for row in rows if row["split"] == "train"][:3] + rows[-1:]
     reasons = [
-        ("label", DOGS, 0.987, ""),
-        ("twins", DOGS, 0.912, rows[-2]["path"]),
-        ("outlier", "", "", ""),
-        ("label", CATS, 0.811, ""),
+        ("label", DOGS, 0.013, ""),
+        ("twins", DOGS, 0.088, rows[-2]["path"]),
+        ("outlier", "", 0.71, ""),
+        ("label", CATS, 0.189, ""),
     ]
     write_csv(
         folder / SUSPECTS,
@@ -103,7 +103,8 @@ def test_decisions_by_button_and_key_change_the_next_split(folder, page):
     before = files(folder)
     see(page, first)
     assert page.get_by_role("heading", name=f"Labelled {CATS}", exact=True).is_visible()
-    assert page.get_by_text(f"Suggested: {DOGS}, probability 98.7%").is_visible()
+    assert page.get_by_text(f"Suggested: {DOGS}", exact=True).is_visible()
+    assert page.get_by_text("Probability of its label, learned without it: 1.3%").is_visible()
     page.get_by_role("button", name=f"Relabel to {DOGS}").click()
     see(page, second)
     page.get_by_text(f"A similar image, labelled {DOGS}:").wait_for()
