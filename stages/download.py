@@ -17,6 +17,7 @@ from transfer.download.acquire import (
     check_data_url,
     content_sha256,
 )
+from transfer.download.aside import kept_if_changed
 from transfer.download.weights import check_base_weights, load_base_weights, save_base_weights
 from transfer.models.backbones import build_base, check_layers
 
@@ -34,7 +35,8 @@ def main() -> None:
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
-    left_out, groups = acquire_images(source, params.data_sha256, RAW)
+    with kept_if_changed(RAW):
+        left_out, groups = acquire_images(source, params.data_sha256, RAW)
     write_csv(GROUPS, GROUPS_COLUMNS, sorted(groups.items()))
     write_csv(LEFT_OUT, Rejected._fields, sorted(left_out.rejected))
 
