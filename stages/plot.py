@@ -19,6 +19,7 @@ from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, StoredArray, load_split
 from transfer.models.classifier import load_model
 from transfer.reporting import figures, grids, report
+from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.style import save
 from transfer.training.augmentation import build_augmentation
 
@@ -26,6 +27,7 @@ from transfer.training.augmentation import build_augmentation
 def main() -> None:
     params = load_params()
     train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
+    use_fonts_for(train.class_names)
     head, model = StoredArray(PROBABILITIES)[np.arange(2)]
     mistakes = np.count_nonzero(model.argmax(axis=1) != test.labels)
     worst = grids.worst_mistakes(test, model)

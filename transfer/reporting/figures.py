@@ -9,7 +9,14 @@ from sklearn import metrics
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from transfer.evaluation.metrics import BINS, calibration_error, one_vs_rest, reliability_bins
-from transfer.reporting.style import COLORS, GLYPH_WIDTH, REFERENCE, UNCLIPPED, styled
+from transfer.reporting.style import (
+    COLORS,
+    GLYPH_WIDTH,
+    REFERENCE,
+    UNCLIPPED,
+    count_columns,
+    styled,
+)
 
 MAX_NUMBERED = 20  # classes, up to which a confusion matrix has numbers in its cells
 MAX_NAME = 24  # characters of a class name
@@ -82,7 +89,7 @@ def _confusion_axes(class_names: list[str]) -> tuple[Axes, float]:
     side = np.clip(0.55 * n, 3, 9.5)
     cell = 72 * side / n
     size = min(10, 0.75 * cell)
-    longest = max(map(len, names)) * GLYPH_WIDTH * size
+    longest = max(map(count_columns, names)) * GLYPH_WIDTH * size
     vertical = longest > cell
     width = side + longest / 72 + (1.8 if n > MAX_NUMBERED else 0.6)
     figure = Figure(figsize=(width, side + (longest / 72 if vertical else 0.2) + 0.8))

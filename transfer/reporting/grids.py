@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from transfer.data.dataset import Split
-from transfer.reporting.style import COLORS, GLYPH_WIDTH, REFERENCE, STYLE, styled
+from transfer.reporting.style import COLORS, GLYPH_WIDTH, REFERENCE, STYLE, count_columns, styled
 from transfer.training.augmentation import Augmentation, augmented_pixels
 
 GRID_IMAGES = 9
@@ -87,8 +87,8 @@ def image_grid(
     rows = max(-(-len(images) // columns), 1)
     ratio = images[0].shape[0] / images[0].shape[1] if len(images) else 0.3
     width = np.sqrt(GRID_PIXELS / (rows * columns * ratio)).clip(90, 260) / STYLE["figure.dpi"]
-    wrap = textwrap.TextWrapper(int(width * 72 / (GLYPH_WIDTH * 9))).fill
-    titles = ["\n".join(map(wrap, text.split("\n"))) for text in titles]
+    room = width * 72 / (GLYPH_WIDTH * 9)
+    titles = ["\n".join(_wrap(line, room) for line in text.split("\n")) for text in titles]
     lines = max((text.count("\n") + 1 for text in titles), default=0)
     height = width * ratio + lines * 0.16 + 0.12
     figure = Figure(figsize=(columns * (width + 0.12), rows * height + (0.4 if title else 0)))
@@ -111,3 +111,9 @@ def image_grid(
         axes.set_title(text, size=9, color=color, pad=4)
         axes.spines[:].set(visible=True, color=color, linewidth=frame)
     return figure
+
+
+def _wrap(line: str, room: float) -> str:
+    """Break a line so that each part fits into so many mean characters."""
+    width = count_columns(line) / max(len(line), 1)  # of a character; 1 for Latin ones
+    return textwrap.fill(line, int(room / max(width, 1)))

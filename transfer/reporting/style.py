@@ -1,6 +1,8 @@
 """The look of all figures, and how they are saved."""
 
+import warnings
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,6 +44,14 @@ REFERENCE = {"color": "#777777", "ls": "--", "lw": 1, "zorder": 1}
 UNCLIPPED = {"clip_on": False, "in_layout": False}
 GLYPH_WIDTH = 0.62  # mean width of a character, as a fraction of the font size
 
+WIDE = 1.7  # of a Chinese character, as a multiple of that
+
+
+def count_columns(text: str) -> float:
+    """Return how wide a text is, in mean characters."""
+    return sum(WIDE if east_asian_width(c) in "WF" else 1 for c in text)
+
+
 styled = context(["default", STYLE])  # a decorator of functions that draw
 
 
@@ -49,7 +59,10 @@ styled = context(["default", STYLE])  # a decorator of functions that draw
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG of 256 colours, whole or not at all, the same bytes each time."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # `use_fonts_for` has named them, once.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        canvas.draw()
     # A second layout, starting from the first, would move everything by a fraction of a pixel.
     figure.set_layout_engine("none")
     # k-means, until fewer than 10,000 pixels change their colour, avoids bands in photos.
