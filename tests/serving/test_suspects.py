@@ -5,7 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.runtime.state import SessionStateProxy
 
+from app import review as page
 from app import suspects
 from app.suspects import Suspect, load_review, missing_file, replace_decision
 from transfer.core.errors import UserError
@@ -140,3 +142,18 @@ def test_decisions_are_written_replaced_and_removed():
     assert replace_decision(first.sha256, first)._replace(line=0) == again
     replace_decision(first.sha256, None)
     assert list(read_corrections(CORRECTIONS)) == [other.sha256]
+
+
+def test_a_press_of_a_button_that_was_shown_for_another_image_decides_nothing(monkeypatch):
+    monkeypatch.setattr(page, "state", SessionStateProxy())
+    write_suspects(suspect(0), suspect(3))
+    review = load_review()
+    page.state.update(position=0, undo=[], who=" Eva ")
+    page.decide(review, 0, "b")
+    assert page.state.position == 1
+    written = CORRECTIONS.read_text()
+    assert written.splitlines()[1:] == [f"{content(0)},a/0.png,a,b,Eva,"]
+    page.decide(review, 0, "exclude")
+    assert (CORRECTIONS.read_text(), page.state.position, len(page.state.undo)) == (written, 1, 1)
+    page.undo(review)
+    assert (CORRECTIONS.read_text().count("\n"), page.state.position, page.state.undo) == (1, 0, [])
