@@ -1,18 +1,34 @@
 """The project's own files: where they are, and what its modules import."""
 
 import ast
+import os
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PROJECT = Path(__file__).parents[2]
 
 
+def git(*arguments: str) -> str:
+    """Run git in the project, also where that came as a ZIP file without a repository."""
+    with TemporaryDirectory() as folder:
+        environment = dict(os.environ)
+        if not (PROJECT / ".git").exists():
+            subprocess.run(["git", "init", "-q", "--bare", folder], check=True)
+            environment |= {"GIT_DIR": folder, "GIT_WORK_TREE": str(PROJECT)}
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=PROJECT,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+
 def project_files() -> list[str]:
     """Return the paths of the files that are in git or would be added."""
-    tracked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(
-        ["git", *tracked], cwd=PROJECT, check=True, capture_output=True, text=True
-    ).stdout.split("\0")
+    names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     return [name for name in names if name and (PROJECT / name).is_file()]
 
 

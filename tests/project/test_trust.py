@@ -15,7 +15,7 @@ import yaml
 
 from scripts.project import copy_project
 from stages import plot
-from tests.helpers.project import PROJECT, project_files
+from tests.helpers.project import PROJECT, git, project_files
 from tests.helpers.repository import SMALL
 from transfer.core.errors import UserError
 from transfer.core.params_file import load_params
@@ -256,7 +256,7 @@ def test_no_file_in_git_holds_a_secret():
 
 
 def test_git_ignores_what_holds_secrets():
-    subprocess.run(["git", "check-ignore", "-q", ".dvc/config.local"], cwd=PROJECT, check=True)
+    git("check-ignore", "-q", ".dvc/config.local")  # raises, if it is not
     assert ".dvc/config.local" not in project_files()
 
 
