@@ -137,7 +137,10 @@ def dvc(*arguments: str, read: bool = False, timeout: float | None = None) -> st
         timeout=timeout,
     )
     if done.returncode:
-        raise UserError(f"`dvc {' '.join(arguments)}` failed; its message is above")
+        raise UserError(
+            f"`dvc {' '.join(arguments)}` failed; its message is above, and "
+            "docs/troubleshooting.md has the usual causes"
+        )
     return done.stdout
 
 
