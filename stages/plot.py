@@ -37,6 +37,7 @@ def main() -> None:
         "predictions": grids.prediction_grid(
             test, model, grids.random_indices(len(test.rows)), "Predictions"
         ),
+        "suspects": grids.suspect_grid(train.images, report.first_suspects(grids.SUSPECTS_SHOWN)),
         "mistakes": grids.prediction_grid(test, model, worst, "Worst mistakes"),
     }
     facts = report.collect_facts(params.model_dump())

@@ -3,23 +3,27 @@
 import sys
 import time
 
-from transfer.core.files import BASE_WEIGHTS, HEAD_MODEL, HISTORY_HEAD, SPLIT, write_csv
+import numpy as np
+
+from transfer.core.files import BASE_WEIGHTS, HEAD_MODEL, HISTORY_HEAD, SPLIT, SUSPECTS, write_csv
 from transfer.core.params import Params
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.recipes import describe
 from transfer.core.runtime import keras
-from transfer.data.dataset import Split, load_split, plain_pixels
+from transfer.data.dataset import MANIFEST, Split, load_split, plain_pixels
 from transfer.models.backbones import build_base, check_layers, load_weights
 from transfer.models.classifier import Description, build_classifier, save_model
 from transfer.training.augmentation import build_augmentation
 from transfer.training.convex import plain_and_mirrored, solve_head
 from transfer.training.features import Features, compute_features, features_of
+from transfer.training.kept import KeptFeatures
 from transfer.training.launch import run_training
 from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
 from transfer.training.phase import OPTIMIZERS, Phase, report, train_phase
 from transfer.training.resume import TrainingState
 from transfer.training.strategy import build_replicas
+from transfer.training.suspects import COLUMNS, find_suspects, summary, write_suspects
 from transfer.training.targets import build_targets
 from transfer.training.views import stored_features
 
@@ -43,7 +47,11 @@ def main() -> None:
     if params.head_solver == "lbfgs" and not is_chief:
         sys.exit()  # the solver is no work to share
     features = head_features(classifier, train, val, params)
+    width = classifier.get_layer("head").layers[-1].kernel.shape[0]
+    kept = KeptFeatures(SUSPECTS.parent, len(train.images), width)
     if params.head_solver == "lbfgs":
+        if params.suspects:
+            features = kept.keeping(features, train, val)
         history = [(0, *solve_head(classifier, features, train, val, params))]
     else:
         targets = build_targets(train, val, params)
@@ -52,8 +60,14 @@ def main() -> None:
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)
     write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
-    kept = kept_epoch(history, params.early_stopping)
-    report(phase, classifier, history[-1][0], kept, started)
+    kept_row = kept_epoch(history, params.early_stopping)
+    report(phase, classifier, history[-1][0], kept_row, started)
+    if params.suspects:
+        extract = features.extract or plain_features(classifier, train, val, params).extract
+        kept.complete(train.images, extract)
+        name_suspects(kept, train, val, params.seed)
+    else:
+        write_csv(SUSPECTS, COLUMNS, ())
     state.remove()
 
 
@@ -63,8 +77,7 @@ def head_features(classifier: keras.Model, train: Split, val: Split, params: Par
     A solver needs each image twice only, so that nothing is stored for it.
     """
     if params.head_solver == "lbfgs":
-        pixels = plain_and_mirrored(train, params.flip)
-        return features_of(classifier, pixels, plain_pixels(val), params.precision)
+        return plain_features(classifier, train, val, params)
     augmentation = build_augmentation(params)
     if not params.views:
         return compute_features(classifier, train, val, augmentation, params.precision)
@@ -77,6 +90,31 @@ def head_features(classifier: keras.Model, train: Split, val: Split, params: Par
         params.views_gb * 1e9,
         params.precision,
     )
+
+
+def plain_features(classifier: keras.Model, train: Split, val: Split, params: Params) -> Features:
+    """Return the features of the whole base, of images as they are and of mirrored ones."""
+    pixels = plain_and_mirrored(train, params.flip)
+    return features_of(classifier, pixels, plain_pixels(val), params.precision)
+
+
+def name_suspects(kept: KeptFeatures, train: Split, val: Split, seed: int) -> None:
+    """Write the table of images that are worth a second look, and print a line about them.
+
+    Test images are looked at too: what is found there changes nothing but the table.
+
+    Args:
+        kept: The features of all images.
+        train: The training images.
+        val: The validation images.
+        seed: As for `find_suspects`.
+    """
+    labels = np.empty(len(kept), int)
+    for split in (train, val, load_split(SPLIT, "test")):
+        labels[split.rows] = split.labels
+    found = find_suspects(kept, labels, seed)
+    rows = write_suspects(SUSPECTS, found, SPLIT / MANIFEST, train.class_names)
+    print(f"train_head: {summary(rows, SUSPECTS)}")
 
 
 if __name__ == "__main__":

@@ -120,6 +120,11 @@ class Params(BaseModel):
         description="Images that look the same though their bytes differ: `report` those in two "
         "splits, or put them `together` into one."
     )
+    suspects: bool = Field(
+        description="Whether `train_head` looks for images with a label that is probably wrong, "
+        "and lists them in `data/suspects.csv` ([suspects.md](suspects.md)). It changes nothing "
+        "else."
+    )
     seed: int = Field(
         ge=0,
         lt=2**31,

@@ -5,11 +5,12 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from transfer.data.dataset import Split
+from transfer.data.dataset import Split, StoredArray
 from transfer.reporting.style import COLORS, GLYPH_WIDTH, REFERENCE, STYLE, count_columns, styled
 from transfer.training.augmentation import Augmentation, augmented_pixels
 
 GRID_IMAGES = 9
+SUSPECTS_SHOWN, SUSPECTS_IN_A_ROW = 24, 6
 # A pixel of 256 colours takes half a byte in a PNG of photos, one byte in noise: at most 292 kB.
 GRID_PIXELS = GRID_IMAGES * 180**2
 
@@ -65,6 +66,24 @@ def prediction_grid(
         titles.append(f"{split.class_names[prediction]} {probability:.2f}{labelled}")
         colors.append(COLORS["right" if is_right else "wrong"])
     return image_grid(split.images[split.rows[indices]], titles, colors, title=title)
+
+
+def suspect_grid(images: StoredArray, suspects: list[dict]) -> Figure:
+    """Draw images that are worth a second look: label, suggestion, probability or kind, and split.
+
+    Args:
+        images: uint8 [N, H, W, 3], of all splits.
+        suspects: Rows of data/suspects.csv, each with its `row` in `images`.
+    """
+    titles = []
+    for suspect in suspects:
+        arrow = f" → {suspect['suggested']}" if suspect["suggested"] else ""
+        is_label = suspect["kind"] == "label"
+        why = f"{float(suspect['probability']):.2f}" if is_label else suspect["kind"]
+        titles.append(f"{suspect['label']}{arrow}\n{why}, {suspect['split']}")
+    pixels = images[np.array([suspect["row"] for suspect in suspects], int)]
+    title = "Worth a second look: label → what it looks like; probability of the label"
+    return image_grid(pixels, titles, columns=SUSPECTS_IN_A_ROW, title=title)
 
 
 @styled

@@ -6,6 +6,7 @@ import io
 import re
 from array import array
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import jinja2
@@ -20,6 +21,7 @@ from transfer.core.files import (
     MODEL,
     PREDICTIONS,
     SPLIT,
+    SUSPECTS,
     iter_csv,
     read_csv,
     read_json,
@@ -56,7 +58,7 @@ def collect_facts(params: dict) -> dict:
     counts, sizes, groups, content_sha256 = read_manifest()
     rejected = [Rejected(**row) for row in read_csv(SPLIT / REJECTED)]
     rejected = [row for row in rejected if row.kind not in (NOT_IMAGES, ARCHIVES)]
-    near = read_csv(SPLIT / NEAR_DUPLICATES)
+    near, suspects = read_csv(SPLIT / NEAR_DUPLICATES), read_csv(SUSPECTS)
     pairs = Counter((row["label"], row["prediction"]) for row in iter_csv(PREDICTIONS))
     confused = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
     head, fine_tuning = (
@@ -75,6 +77,8 @@ def collect_facts(params: dict) -> dict:
         "rejected": rejected,
         "rejected_kinds": summary(rejected),
         "near": near,
+        "suspects": suspects,
+        "suspect_counts": Counter((row["kind"], row["split"]) for row in suspects),
         "scores": {row["score"]: row for row in read_csv(METRICS / "scores.csv")},
         "mcnemar_p": compared["mcnemar_p"],
         "compared": compared,
@@ -109,6 +113,19 @@ def read_manifest() -> tuple[Counter, np.ndarray, int, str]:
     sizes = np.array(sizes).reshape(-1, 2)
     order = np.argsort(sizes.prod(axis=1), kind="stable")
     return counts, sizes[order], len(groups - {""}), content.hexdigest()
+
+
+def first_suspects(count: int) -> list[dict]:
+    """Return the first images that are worth a second look, each with its row in images.npy.
+
+    Args:
+        count: How many, if there are as many.
+    """
+    suspects = {row["path"]: row for row in islice(iter_csv(SUSPECTS), count)}
+    for index, row in enumerate(iter_csv(SPLIT / MANIFEST)):
+        if row["path"] in suspects:
+            suspects[row["path"]]["row"] = index
+    return list(suspects.values())
 
 
 def class_table(counts: Counter, scores: list[dict]) -> list[dict]:

@@ -18,12 +18,14 @@ class Features:
     val: Reads those of validation images.
     live: A model from the features to the pooled output of the base.
     views: How many views there are of each training image; 0: a new one in each epoch.
+    extract: Computes features from pixels, uint8 [B, H, W, 3]; None if they are read from a file.
     """
 
     train: Reader
     val: Reader
     live: keras.Model
     views: int = 0
+    extract: Inference | None = None
 
 
 def compute_features(
@@ -60,6 +62,7 @@ def features_of(classifier: keras.Model, train: Reader, val: Reader, precision: 
         through(extract, train),
         through(extract, val),
         between(start, base.outputs),
+        extract=extract,
     )
 
 
