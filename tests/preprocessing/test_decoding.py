@@ -10,6 +10,7 @@ from tests.faults.corpus import decode
 from transfer.preprocessing import decoding
 from transfer.preprocessing.decoding import centre_square, count_scans, decode_image
 
+SCANS = 200 * b"\xff\xda\0\2"
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
 
@@ -211,7 +212,7 @@ def test_what_follows_an_image_changes_nothing(tmp_path, name):
     more = {"save_all": True, "append_images": [image]} if name == "MPO" else {}
     path = save(tmp_path, "a", image, format=name, **more)
     expected, _ = decode_image(path, 8, crop_to_aspect_ratio=True)
-    video = b"\0\0\0\x18ftypmp42" + np.random.default_rng(0).bytes(100_000) + 200 * b"\xff\xda"
+    video = b"\0\0\0\x18ftypmp42" + np.random.default_rng(0).bytes(100_000) + SCANS
     path.write_bytes(path.read_bytes() + video)
     pixels, size = decode_image(path, 8, crop_to_aspect_ratio=True)
     np.testing.assert_array_equal(pixels, expected)
@@ -220,7 +221,7 @@ def test_what_follows_an_image_changes_nothing(tmp_path, name):
 
 def test_scans_are_those_that_libjpeg_reads():
     start, scan, end = b"\xff\xd8", b"\xff\xda\0\x04ab", b"\xff\xd9"
-    video = 200 * b"\xff\xda"
+    video = b"\0\0\0\x18ftypmp42" + SCANS
     assert count_scans(start + 3 * scan + end) == 3
     assert count_scans(start + 3 * (scan + b"x\xff\0\xff\xd0y") + end + video) == 3
     # Of a thumbnail's, which are in a segment, and of those in a comment, none counts.

@@ -119,8 +119,9 @@ def test_black_is_black_whatever_its_bits():
 
 @pytest.mark.parametrize("kind", [GREY, RGB])
 def test_the_transparent_value_is_white(kind):
-    samples = RAMP * 257 if kind == GREY else colour(RAMP * 257)
-    value = struct.pack(">H", 143 * 257) * (1 if kind == GREY else 3)
+    grey = RAMP * 256 + 7
+    samples = grey if kind == GREY else colour(grey)
+    value = struct.pack(">H", 143 * 256 + 7) * (1 if kind == GREY else 3)
     check(png(samples, kind, (b"tRNS", value)), np.where(RAMP == 143, 255, RAMP))
 
 
