@@ -40,7 +40,8 @@ def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
     counts = [sum(row["split"] == name for row in manifest) for name in ("train", "val", "test")]
     assert counts == [24, 8, 8]
     assert np.load(split / "images.npy", mmap_mode="r").shape == (40, 32, 32, 3)
-    (rejected,) = rows_of(split / "rejected.csv")
+    rejected, stray = rows_of(split / "rejected.csv")
+    assert (stray["path"], stray["kind"]) == ("pets/readme.txt", "not images")
     assert rejected["path"] == "cats/broken.jpg"
     assert "cannot identify" in rejected["reason"]
 

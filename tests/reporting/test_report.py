@@ -59,6 +59,7 @@ def test_report_and_card_say_what_the_metrics_are(folder):
         for name in load_params(folder / "params.yaml").model_dump():
             assert name in text
     assert "broken.jpg" in html  # which was rejected
+    assert "readme.txt" not in html  # which is no image
 
 
 def test_stage_writes_the_same_bytes_in_another_process(folder, monkeypatch):
