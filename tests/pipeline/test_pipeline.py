@@ -29,7 +29,7 @@ def test_repro_writes_everything_that_dvc_yaml_names(repository):
     for out in yaml.safe_load((repository.folder / "dvc.lock").read_text())["stages"].values():
         assert all((repository.folder / entry["path"]).exists() for entry in out["outs"])
     plots = {path.stem for path in (repository.folder / "plots").iterdir()}
-    assert plots >= {"learning_curves", "confusion_matrix", "mistakes", "augmentation"}
+    assert plots >= {"learning_curves", "confusion_matrix", "mistakes", "augmentation", "suspects"}
     assert not list(repository.folder.rglob(".partial-*"))
 
 
@@ -74,6 +74,19 @@ def test_metrics_hold_what_others_rely_on(repository):
 
 def test_second_repro_does_nothing(repository):
     assert ran(repository.dvc("repro")) == []
+
+
+def test_without_suspects_the_head_is_the_same_and_the_table_empty(repository):
+    outs = ("models/head.keras", "metrics/history_head.csv", "metrics/train_head.json")
+    before = [(repository.folder / name).read_bytes() for name in outs]
+    table = repository.folder / "data/suspects.csv"
+    header = "path,sha256,split,kind,label,suggested,probability,score,other\n"
+    assert table.read_text().startswith(header)
+    output = repository.dvc("exp", "run", "-S", "suspects=false")
+    assert "train_head" in ran(output) and "second look" not in output
+    assert [(repository.folder / name).read_bytes() for name in outs] == before
+    assert table.read_text() == header
+    repository.restore()
 
 
 def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.helpers.figures import binary, history
 from transfer.reporting import figures
-from transfer.reporting.grids import GRID_PIXELS, image_grid
+from transfer.reporting.grids import GRID_PIXELS, image_grid, suspect_grid
 from transfer.reporting.style import save
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -35,6 +35,26 @@ def test_image_grid_without_images_says_none(tmp_path):
     save(figure, tmp_path / "grid.png")
     assert figure.get_suptitle() == "The worst mistakes"
     assert [text.get_text() for text in figure.texts if text is not figure._suptitle] == ["none"]
+
+
+def test_suspect_grid_says_why_an_image_is_in_it():
+    row = {"label": "cats", "suggested": "dogs", "probability": "0.0312", "split": "train"}
+    found = [
+        row | {"kind": "label", "row": 3},
+        row | {"kind": "twins", "row": 0, "split": "val"},
+        row | {"kind": "outlier", "suggested": "", "row": 1, "split": "test"},
+    ]
+    images = make_images(4)
+    figure = suspect_grid(images, found)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:3] == [
+        "cats → dogs\n0.03, train",
+        "cats → dogs\ntwins, val",
+        "cats\noutlier, test",
+    ]
+    for axes, suspect in zip(figure.axes[:3], found, strict=True):
+        assert np.array_equal(axes.images[0].get_array(), images[suspect["row"]])
+    assert [text.get_text() for text in suspect_grid(images, []).texts][-1] == "none"
 
 
 def test_image_grid_titles_do_not_overlap(tmp_path):

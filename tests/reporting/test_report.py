@@ -1,16 +1,28 @@
 import copy
 import json
+import re
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from stages import plot
-from transfer.core.files import MODEL, MODEL_CARD, PLOTS, PROBABILITIES, SPLIT, read_csv, sha256
+from transfer.core.files import (
+    MODEL,
+    MODEL_CARD,
+    PLOTS,
+    PROBABILITIES,
+    SPLIT,
+    read_csv,
+    sha256,
+    write_csv,
+)
 from transfer.core.params_file import load_params
 from transfer.data.dataset import load_split
 from transfer.models.classifier import load_model
 from transfer.reporting import report
+from transfer.training.suspects import COLUMNS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 HOSTILE = "<script>alert(1)</script>|*x*"
@@ -82,6 +94,38 @@ def test_without_mistakes_it_shows_the_least_confident_predictions(facts, tmp_pa
     html, _ = render(facts | {"mistakes": 0, "confused": []}, tmp_path)
     assert "Worst mistakes" not in html
     assert "the least confident predictions" in html
+
+
+def suspect(index, **values):
+    row = read_csv(SPLIT / "manifest.csv")[index]
+    of_row = {name: row[name] for name in ("path", "sha256", "split", "label")}
+    of_label = {"kind": "label", "suggested": "dogs", "probability": "0.0312", "score": "0.9688"}
+    return of_row | of_label | {"other": ""} | values
+
+
+def test_the_report_counts_and_lists_the_suspects(facts, tmp_path):
+    found = [suspect(3), suspect(0, kind="outlier", suggested="", probability="0.5", path=HOSTILE)]
+    counts = Counter((row["kind"], row["split"]) for row in found)
+    html, _ = render(facts | {"suspects": found, "suspect_counts": counts}, tmp_path)
+    assert "Images worth a second look: 2" in html
+    assert found[0]["path"] in html and ">0.031<" in html and "<script" not in html
+    row = html.partition("<th>suspicious labels</th>")[2].partition("</tr>")[0]
+    numbers = [int(found[0]["split"] == name) for name in ("train", "val", "test")]
+    assert re.findall(">([0-9]+)<", row) == [*map(str, numbers), "1"]
+    html, _ = render(facts | {"suspects": [], "suspect_counts": Counter()}, tmp_path)
+    assert "No label is suspicious" in html
+    facts["params"]["suspects"] = False
+    html, _ = render(facts | {"suspects": []}, tmp_path)
+    assert "Not looked for" in html
+
+
+def test_the_first_suspects_are_found_among_the_images(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    found = [suspect(7), suspect(2)]
+    write_csv(tmp_path / "s.csv", COLUMNS, [[row[name] for name in COLUMNS] for row in found])
+    monkeypatch.setattr(report, "SUSPECTS", tmp_path / "s.csv")
+    assert report.first_suspects(24) == [found[0] | {"row": 7}, found[1] | {"row": 2}]
+    assert report.first_suspects(1) == [found[0] | {"row": 7}]
 
 
 def test_card_names_the_augmentation(facts, tmp_path):

@@ -86,7 +86,8 @@ def until(process, text):
 
 
 def outputs(folder):
-    names = ("models/head.keras", "metrics/history_head.csv", "metrics/train_head.json")
+    metrics = ("metrics/history_head.csv", "metrics/train_head.json")
+    names = ("models/head.keras", "data/suspects.csv", *metrics)
     return [(folder / name).read_bytes() for name in names]
 
 
@@ -117,7 +118,8 @@ def test_processes_on_two_machines_of_which_one_is_killed_come_to_the_same_bytes
     assert re.search("continuing an interrupted run: [0-9]+ of 60 epochs are done", finish(chief))
     assert finish(other) == ""
     assert outputs(first) == outputs(undisturbed)
-    assert not (second / "models/head.keras").exists() and not (second / "metrics").exists()
+    for name in ("models/head.keras", "data/suspects.csv", "metrics"):
+        assert not (second / name).exists()
 
 
 def test_two_processes_come_to_the_bytes_of_one_where_the_head_is_solved(copy):
