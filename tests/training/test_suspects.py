@@ -65,7 +65,10 @@ def test_an_image_unlike_its_class_is_an_outlier(find):
     features[5, 20:] = 8
     (outlier,) = find(features, labels)
     assert outlier[:3] == (5, "outlier", None) and outlier.other is None
-    assert 0 < outlier.score < 1
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    others = np.setdiff1d(np.flatnonzero(labels == labels[5]), [5])
+    nearest = np.sort(unit[others] @ unit[5])[-suspects.NEIGHBOURS :]
+    assert outlier.score == pytest.approx(1 - nearest.mean(), abs=1e-3)
 
 
 def test_an_image_is_named_once(find):
