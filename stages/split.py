@@ -106,7 +106,7 @@ def decode(
     Returns:
         The indices of the images in the array, int [K]; those of the images that could be decoded
         but are excluded, int [L]; width and height of those in the array, int [K, 2]; and the
-        images rejected, with what the stage `download` left out.
+        images rejected, without what the stage `download` left out and has told already.
 
     Raises:
         UserError: Too many images were rejected; REJECTED_SO_FAR lists them.
@@ -124,8 +124,7 @@ def decode(
     check_rejected(table, rejected, params.max_rejected, REJECTED_SO_FAR)
     files = [raw.image_file(table.paths[i]) for i in excluded]
     readable = [try_decode(file, size, crop)[0] is not None for file in files]
-    used, excluded = np.delete(kept, [*reasons]), np.array(excluded, int)[readable]
-    return used, excluded, sizes, rejected + left_out
+    return np.delete(kept, [*reasons]), np.array(excluded, int)[readable], sizes, rejected
 
 
 def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:

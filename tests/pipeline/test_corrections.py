@@ -40,7 +40,4 @@ def test_scores_by_the_labels_before_and_after_corrections_are_reported(reposito
             f"the labels as they were given, the accuracy is {100 * given:.1f} %."
         ) in text, name
     assert "excluded by corrections.csv: unsure" in (folder / "plots/report.html").read_text()
-    assert (
-        "second copies, excluded by corrections, or"
-        in (folder / "models/model_card.md").read_text()
-    )
+    assert "(excluded)" in (folder / "models/model_card.md").read_text()

@@ -202,11 +202,7 @@ def test_what_the_download_left_out_is_listed_and_does_not_count(folder, capsys)
     write_csv(Path("data/left_out.csv"), Rejected._fields, rows)
     main()
     assert rejected() == {"notes.txt": "not BMP", "test/1.jpg": "no folder"}
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        "split: rejected 1 in no class folder, the first test/1.jpg: no folder",
-        "split: rejected 1 not images, the first notes.txt: not BMP",
-        "split: data/split/rejected.csv lists them all",
-    ]
+    assert len(capsys.readouterr().out.splitlines()) == 1  # the stage download has told of them
 
 
 def test_images_that_look_the_same_in_two_splits_are_reported(folder, capsys):
