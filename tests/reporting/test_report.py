@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import json
 import re
@@ -117,6 +118,19 @@ def test_the_report_counts_and_lists_the_suspects(facts, tmp_path):
     facts["params"]["suspects"] = False
     html, _ = render(facts | {"suspects": []}, tmp_path)
     assert "Not looked for" in html
+
+
+def test_named_groups_are_counted(facts, folder, tmp_path):
+    rows = read_csv(SPLIT / "manifest.csv")
+    for row, group in zip(rows, ("Rex", "Rex", "Minka"), strict=False):
+        row["group"] = group
+    write_csv(tmp_path / SPLIT / "manifest.csv", [*rows[0]], [row.values() for row in rows])
+    with contextlib.chdir(tmp_path):
+        *_, groups, _ = report.read_manifest()
+    assert groups == 2
+    html, card = render(facts | {"groups": groups}, tmp_path)
+    assert "2 groups are named; none is in two splits" in html
+    assert "Groups: 2 are named; none is in two splits" in card
 
 
 def test_the_first_suspects_are_found_among_the_images(folder, monkeypatch, tmp_path):

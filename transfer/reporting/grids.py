@@ -11,6 +11,7 @@ from transfer.training.augmentation import Augmentation, augmented_pixels
 
 GRID_IMAGES = 9
 SUSPECTS_SHOWN, SUSPECTS_IN_A_ROW = 24, 6
+FEWEST_IN_A_ROW = 4  # for which the title has room
 # A pixel of 256 colours takes half a byte in a PNG of photos, one byte in noise: at most 292 kB.
 GRID_PIXELS = GRID_IMAGES * 180**2
 
@@ -83,7 +84,8 @@ def suspect_grid(images: StoredArray, suspects: list[dict]) -> Figure:
         titles.append(f"{suspect['label']}{arrow}\n{why}, {suspect['split']}")
     pixels = images[np.array([suspect["row"] for suspect in suspects], int)]
     title = "Worth a second look: label → what it looks like; probability of the label"
-    return image_grid(pixels, titles, columns=SUSPECTS_IN_A_ROW, title=title)
+    columns = min(max(len(suspects), FEWEST_IN_A_ROW), SUSPECTS_IN_A_ROW)
+    return image_grid(pixels, titles, columns=columns, title=title)
 
 
 @styled
