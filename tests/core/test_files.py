@@ -2,14 +2,17 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from transfer.core.errors import UserError
 from transfer.core.files import (
     describe_content,
     is_plain,
     list_files,
     read_csv,
+    refuse_output,
     replacing,
     sha256,
     write_csv,
@@ -133,3 +136,14 @@ def test_control_characters_and_bytes_that_are_not_text_are_not_plain(name):
 def test_unexpected_content_is_described(tmp_path, content, expected):
     (tmp_path / "a").write_bytes(content)
     assert describe_content(tmp_path / "a") == expected
+
+
+@pytest.mark.parametrize("name", ["data/raw", "data/raw/cats", "data", ".", "models/model.keras"])
+def test_an_output_or_what_holds_one_is_no_source(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=f"data_url: expected a path outside .*; received {name}, and"
+    ):
+        refuse_output(Path(name), "data_url")
+    for other in ("data/own", "../images", "models/other.h5"):
+        refuse_output(Path(other), "data_url")

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from tests.helpers.repository import ran
 from transfer.core.files import read_csv
 
 
+@pytest.mark.slow
 def test_scores_by_the_labels_before_and_after_corrections_are_reported(repository):
     folder = repository.folder
     before = json.loads((folder / "metrics/evaluate.json").read_text())
@@ -40,4 +43,4 @@ def test_scores_by_the_labels_before_and_after_corrections_are_reported(reposito
             f"the labels as they were given, the accuracy is {100 * given:.1f} %."
         ) in text, name
     assert "excluded by corrections.csv: unsure" in (folder / "plots/report.html").read_text()
-    assert "(excluded)" in (folder / "models/model_card.md").read_text()
+    assert "(unreadable, excluded)" in (folder / "models/model_card.md").read_text()

@@ -88,6 +88,7 @@ def test_shared_images_are_watched_in_an_experiment_in_a_temporary_copy(reposito
 
 
 @pytest.mark.parametrize("value", ["data/raw", "models/base.weights.h5"])
+@pytest.mark.slow
 def test_an_output_is_no_source_and_stays(repository, value):
     output = repository.folder / ("models/base.weights.h5" if "h5" in value else "data/raw")
     before = sorted(output.rglob("*")) or output.read_bytes()

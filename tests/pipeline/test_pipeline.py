@@ -76,6 +76,7 @@ def test_second_repro_does_nothing(repository):
     assert ran(repository.dvc("repro")) == []
 
 
+@pytest.mark.slow
 def test_without_suspects_the_head_is_the_same_and_the_table_empty(repository):
     outs = ("models/head.keras", "metrics/history_head.csv", "metrics/train_head.json")
     before = [(repository.folder / name).read_bytes() for name in outs]
@@ -100,6 +101,7 @@ def test_fine_tune_at_reruns_fine_tuning_and_what_follows(repository):
     repository.restore()
 
 
+@pytest.mark.slow
 def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(repository):
     changes = ("recipe=robust", "head_solver=lbfgs", "fine_tune_at=120")
     output = repository.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
@@ -185,11 +187,8 @@ def test_image_size_reruns_split_and_what_follows(repository):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("fine_tune_at=9999", "index must be from 0 to 153; received 9999"),
         ("fine_tune_at=block_99", "no layer of that name"),
-        ("fine_tune_at=-3", "fine_tune_at: input should be greater than or equal to 0.*-3"),
         ("head_epochs=ten", "head_epochs: input should be a valid integer.*received 'ten'"),
-        ("test_fraction=1.5", "test_fraction: input should be less than 1; received 1.5"),
     ],
 )
 def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change, message):
