@@ -55,6 +55,7 @@ def test_what_was_changed_in_the_folder_is_seen_and_used(repository, pictures):
     other.with_name("renamed.jpg").rename(other)
     repository.dvc("repro", "split")
     assert paths(repository) == first
+    assert not list(repository.folder.glob("data/raw.kept-*"))
     assert "up to date" in repository.dvc("status", "download", "split")
 
 
