@@ -4,7 +4,6 @@ from pathlib import Path
 
 from transfer.core.errors import printable
 from transfer.core.files import BASE_WEIGHTS, GROUPS, GROUPS_COLUMNS, LEFT_OUT, RAW, write_csv
-from transfer.core.params import source_of
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.stage import run_stage
@@ -16,6 +15,8 @@ from transfer.download.acquire import (
     acquire_images,
     check_data_url,
     content_sha256,
+    errors_about,
+    source_of,
 )
 from transfer.download.aside import kept_if_changed
 from transfer.download.weights import check_base_weights, load_base_weights, save_base_weights
@@ -30,19 +31,20 @@ def main() -> None:
     base = build_base(params.backbone, WEIGHTS_SIZE)
     check_layers(params, [layer.name for layer in base.layers])
     check_base_weights(params.base_weights, params.backbone)
-    source = source_of(params.data_url, params.own_images)
-    check_data_url(source)
+    parameter, source = source_of(params)
+    with errors_about(parameter):
+        check_data_url(source)
 
     load_base_weights(base, params.base_weights, params.backbone)
     save_base_weights(base, BASE_WEIGHTS)
-    with kept_if_changed(RAW):
+    with errors_about(parameter), kept_if_changed(RAW):
         left_out, groups = acquire_images(source, params.data_sha256, RAW)
     write_csv(GROUPS, GROUPS_COLUMNS, sorted(groups.items()))
     write_csv(LEFT_OUT, Rejected._fields, sorted(left_out.rejected))
 
     images = label_images(RawImages(RAW).names)
     classes = images.class_names
-    if source == params.data_url and Path(source).expanduser().exists():
+    if parameter == "data_url" and Path(source).expanduser().exists():
         print(f"download: DVC does not watch {source}; `own_images: {source}` makes it")
     print(
         f"download: {len(images.paths):,} images of {len(classes)} classes "

@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers.archives import FILES, STRAY, WRITERS, read, refuse, write_folder, write_zip
 from transfer.core.errors import UserError
-from transfer.download.acquire import acquire_images, check_data_url, content_sha256
+from transfer.download.acquire import acquire_images, check_data_url, content_sha256, errors_about
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -90,3 +90,11 @@ def test_a_path_that_does_not_exist_is_refused_before_any_work(tmp_path):
             UserError, match=f"^data_url: expected `sample`, .*'{nothing}', which does not"
         ):
             check_data_url(str(nothing))
+
+
+def test_errors_name_the_parameter_that_was_set(tmp_path):
+    with (
+        pytest.raises(UserError, match="^own_images: expected .*nowhere"),
+        errors_about("own_images"),
+    ):
+        check_data_url(str(tmp_path / "nowhere"))

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from transfer.core.files import NO_IMAGES, is_plain
+from transfer.core.files import is_plain
 from transfer.core.recipes import AUTO
 
 
@@ -274,11 +274,6 @@ class Params(BaseModel):
                     "environment; or fetch the file yourself and give its path"
                 )
         return self
-
-
-def source_of(data_url: str, own_images: str) -> str:
-    """Return where the images are: what `own_images` names if it names any, else `data_url`."""
-    return data_url if own_images == NO_IMAGES else own_images
 
 
 def _secret_in(url: str) -> str | None:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from transfer.core.errors import UserError, shown
-from transfer.core.files import list_files, refuse_output, remove, replacing
+from transfer.core.files import NO_IMAGES, list_files, refuse_output, remove, replacing
 from transfer.core.parallel import AT_A_TIME, map_in_threads
+from transfer.core.params import Params
 from transfer.data import raw
 from transfer.data.find import LeftOut
 from transfer.data.labels import COPY, NO_CLASS, Rejected, summary
@@ -22,6 +23,22 @@ from transfer.download.tables import SUFFIX, copy_table, find_table, read_table
 TUTORIAL_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # Of the 3,000 images, whatever archive holds them: see `content_sha256`.
 KNOWN_CONTENT = {TUTORIAL_URL: "61fc1fc142692bbd2457f9e62fe29043348bff260546052a78b8281152294333"}
+
+
+def source_of(params: Params) -> tuple[str, str]:
+    """Return which parameter says where the images are, and its value."""
+    if params.own_images == NO_IMAGES:
+        return "data_url", params.data_url
+    return "own_images", params.own_images
+
+
+@contextmanager
+def errors_about(parameter: str) -> Iterator[None]:
+    """Name the parameter that the source comes from in errors, which all name data_url."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("data_url", parameter)) from None
 
 
 def acquire_images(

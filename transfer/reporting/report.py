@@ -19,6 +19,7 @@ from PIL import Image
 from transfer.core.files import (
     METRICS,
     MODEL,
+    NO_IMAGES,
     PREDICTIONS,
     SPLIT,
     SUSPECTS,
@@ -27,7 +28,6 @@ from transfer.core.files import (
     read_json,
     sha256,
 )
-from transfer.core.params import source_of
 from transfer.core.runtime import keras, tf
 from transfer.data.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
 from transfer.data.labels import ARCHIVES, NOT_IMAGES, SPLITS, Rejected, summary
@@ -67,7 +67,7 @@ def collect_facts(params: dict) -> dict:
     compared = read_json(METRICS / "evaluate.json")
     return {
         "params": params,
-        "source": source_of(params["data_url"], params["own_images"]),
+        "source": params["data_url" if params["own_images"] == NO_IMAGES else "own_images"],
         "splits": {
             name: sum(n for (_, split), n in counts.items() if split == name) for name in SPLITS
         },
