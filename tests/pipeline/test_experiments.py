@@ -157,7 +157,7 @@ def test_plots_of_two_revisions_lie_over_and_beside_each_other(repository):
         "my-branch",
     }
     images = {name for name in plots if name.endswith(".png")}
-    assert len(images) == 8
+    assert len(images) == 9
     assert all([p["revisions"] for p in plots[n]] == [["main"], ["my-branch"]] for n in images)
 
 
