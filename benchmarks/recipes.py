@@ -59,9 +59,9 @@ def main() -> None:
             write_page(results["runs"])
 
 
-def read() -> dict:
-    """Return what recipes.json holds so far."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
+def read(path: Path = RESULTS) -> dict:
+    """Return what a file of runs holds so far."""
+    return json.loads(path.read_text()) if path.exists() else {"runs": {}}
 
 
 def run(source: str, images: tuple[int | None, bool], params: dict) -> dict:

@@ -14,7 +14,7 @@ import random
 import statistics
 
 from benchmarks.common import BENCHMARKS, machine, replace_between, table
-from benchmarks.recipes import PAGE, run
+from benchmarks.recipes import PAGE, read, run
 from scripts.project import parse_change
 
 RESULTS = BENCHMARKS / "search.json"
@@ -63,18 +63,13 @@ def main() -> None:
         for name, source in (text.split("=", 1) for text in arguments.sets):
             for setting in settings():
                 key = f"{name}, {arguments.per_class} a class/{', '.join(setting)}/{seed}"
-                if key not in read()["runs"]:
+                if key not in read(RESULTS)["runs"]:
                     params = {"seed": seed} | dict(map(parse_change, setting))
                     row = run(source, (arguments.per_class, True), params)
-                    runs = read()["runs"] | {key: row}  # another search may have added some
+                    runs = read(RESULTS)["runs"] | {key: row}  # another search may have added some
                     text = json.dumps({"runs": runs, "machine": machine()}, indent=1)
                     RESULTS.write_text(text + "\n")
                     write_page(runs)
-
-
-def read() -> dict:
-    """Return what search.json holds so far."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
 
 
 def write_page(runs: dict) -> None:

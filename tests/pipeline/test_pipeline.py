@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.helpers.repository import ran
 STAGES = ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
 # From block_13_depthwise up, with gamma and beta but no moving statistics, and the head's 1,281.
 TRAINABLE_FROM_120 = 1_626_177
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 def metrics_of(repository, name):
@@ -189,6 +191,9 @@ def test_image_size_reruns_split_and_what_follows(repository):
     [
         ("fine_tune_at=block_99", "no layer of that name"),
         ("head_epochs=ten", "head_epochs: input should be a valid integer.*received 'ten'"),
+        slow("fine_tune_at=9999", "index must be from 0 to 153; received 9999"),
+        slow("fine_tune_at=-3", "fine_tune_at: input should be greater than or equal to 0.*-3"),
+        slow("test_fraction=1.5", "test_fraction: input should be less than 1; received 1.5"),
     ],
 )
 def test_mistakes_are_refused_with_one_line_and_lose_nothing(repository, change, message):

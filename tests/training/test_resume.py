@@ -50,7 +50,6 @@ def test_a_run_goes_on_from_its_last_epoch_to_the_same_bytes(state, capsys):
     assert list(state.path.parent.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_the_best_epoch_outlives_an_interruption(state):
     undisturbed = fine_tune(12, patience=2)
     epochs = len(undisturbed[0])
