@@ -7,8 +7,8 @@ A SOURCE is a folder, an archive or a table, as `data_url` takes it, whose image
 Its validation images become the test images, which choose nothing; an eighth of its training images
 are the validation images instead. With a test split besides, all three stay. With --development, to
 compare rules by, its validation images are left out, and the test images are an eighth of the
-training images or, with --per-class, all the others. A run that benchmarks/recipes.json has already
-is not repeated.
+training images or, with --per-class, the others, at most 1,000 of them. A run that
+benchmarks/recipes.json has already is not repeated.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import json
 import shutil
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ PAGE = PROJECT / "docs/recipes.md"
 MARK, END = "<!-- python -m benchmarks.recipes writes from here -->\n", "<!-- to here -->\n"
 STAGES = ("split", "train_head", "fine_tune", "evaluate")
 VAL_FRACTION = TEST_FRACTION = 1 / 8  # of the training images
+TESTED = 1_000  # at most, in development: one evaluation among many
 
 
 def main() -> None:
@@ -65,27 +67,40 @@ def read(path: Path = RESULTS) -> dict:
 
 
 def run(source: str, images: tuple[int | None, bool], params: dict) -> dict:
-    """Run the pipeline; return accuracies, the mean recall and the seconds of each stage."""
+    """Run the pipeline; return what came of it."""
     with temporary_copy(None, data_url=source, **params) as folder:
-        measure([sys.executable, "-m", "stages.download"], folder)
-        val_fraction = set_apart(folder / "data/raw", *images, params["seed"])
-        set_params(folder, val_fraction=val_fraction)
-        seconds = {
-            stage: round(measure([sys.executable, "-m", f"stages.{stage}"], folder)[0], 1)
-            for stage in STAGES
-        }
-        scores = json.loads((folder / "metrics/evaluate.json").read_text())
-        tuned = json.loads((folder / "metrics/fine_tune.json").read_text())
-        with (folder / "metrics/classes.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["model"] == "fine-tuned"]
-        return {
-            "tested": sum(int(row["images"]) for row in rows),
-            "accuracy": scores["accuracy"],
-            "head_accuracy": scores["head_accuracy"],
-            "mean_recall": round(statistics.mean(float(row["recall"]) for row in rows), 5),
-            "delivered": tuned["delivered"],
-            "seconds": seconds,
-        }
+        prepare(folder, images, params["seed"])
+        return outcome(folder, run_stages(folder, STAGES))
+
+
+def prepare(folder: Path, images: tuple[int | None, bool], seed: int) -> None:
+    """Download the images of a copy of the project, and set test images apart."""
+    run_stages(folder, ("download",))
+    set_params(folder, val_fraction=set_apart(folder / "data/raw", *images, seed))
+
+
+def run_stages(folder: Path, stages: Sequence[str]) -> dict[str, float]:
+    """Run stages; return the seconds of each."""
+    return {
+        stage: round(measure([sys.executable, "-m", f"stages.{stage}"], folder)[0], 1)
+        for stage in stages
+    }
+
+
+def outcome(folder: Path, seconds: dict[str, float]) -> dict:
+    """Return accuracies, the mean recall and the seconds of each stage."""
+    scores = json.loads((folder / "metrics/evaluate.json").read_text())
+    tuned = json.loads((folder / "metrics/fine_tune.json").read_text())
+    with (folder / "metrics/classes.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "fine-tuned"]
+    return {
+        "tested": sum(int(row["images"]) for row in rows),
+        "accuracy": scores["accuracy"],
+        "head_accuracy": scores["head_accuracy"],
+        "mean_recall": round(statistics.mean(float(row["recall"]) for row in rows), 5),
+        "delivered": tuned["delivered"],
+        "seconds": seconds,
+    }
 
 
 def set_apart(raw: Path, per_class: int | None, development: bool, seed: int) -> float:
@@ -95,14 +110,17 @@ def set_apart(raw: Path, per_class: int | None, development: bool, seed: int) ->
         return 0.2
     splits["val"].rename(raw / "test")
     rng = np.random.default_rng(seed)
-    for folder in sorted(splits["train"].iterdir()) if per_class or development else ():
+    classes = sorted(splits["train"].iterdir())
+    for folder in classes if per_class or development else ():
         paths = rng.permutation(sorted(folder.iterdir()))
         test = raw / "test" / folder.name
         if development:
             shutil.rmtree(test)
             test.mkdir()
-        for path in paths[per_class or round(len(paths) * (1 - TEST_FRACTION)) :]:
-            path.rename(test / path.name) if development else path.unlink()
+        others = paths[per_class or round(len(paths) * (1 - TEST_FRACTION)) :]
+        for number, path in enumerate(others):
+            kept = development and number < TESTED // len(classes)
+            path.rename(test / path.name) if kept else path.unlink()
     count = sum(path.is_file() for path in splits["train"].rglob("*"))
     return VAL_FRACTION * count / sum(path.is_file() for path in raw.rglob("*"))
 

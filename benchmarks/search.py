@@ -3,9 +3,9 @@
 python -m benchmarks.search NAME=SOURCE … [--per-class 50] [--seeds 0]
 
 SOURCES and --per-class are those of benchmarks.recipes with --development: models are trained on so
-many images of each class, and compared on the others; validation and test images of the set are not
-looked at. A run that benchmarks/search.json has already is not repeated. docs/recipes.md has the
-tables.
+many images of each class, and compared on others; validation and test images of the set are not
+looked at. What a setting leaves as it is, the decoded images and the head, is not made again. A run
+that benchmarks/search.json has already is not repeated. docs/recipes.md has the tables.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import random
 import statistics
 
 from benchmarks.common import BENCHMARKS, machine, replace_between, table
-from benchmarks.recipes import PAGE, read, run
-from scripts.project import parse_change
+from benchmarks.recipes import PAGE, STAGES, outcome, prepare, read, run_stages
+from scripts.project import parse_change, set_params, temporary_copy
 
 RESULTS = BENCHMARKS / "search.json"
 MARK, END = "<!-- python -m benchmarks.search writes from here -->\n", "<!-- to there -->\n"
@@ -41,6 +41,7 @@ CHOICES = {
 }
 SINGLE = [(f"{name}={value}",) for name, values in CHOICES.items() for value in values]
 COMBINED, TOGETHER = 8, 3  # so many settings, of so many values each
+FIRST_STAGE = {"image_size": "split", "head_solver": "train_head"}  # that the value changes
 
 
 def settings() -> list[tuple[str, ...]]:
@@ -61,15 +62,30 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for name, source in (text.split("=", 1) for text in arguments.sets):
-            for setting in settings():
-                key = f"{name}, {arguments.per_class} a class/{', '.join(setting)}/{seed}"
-                if key not in read(RESULTS)["runs"]:
-                    params = {"seed": seed} | dict(map(parse_change, setting))
-                    row = run(source, (arguments.per_class, True), params)
-                    runs = read(RESULTS)["runs"] | {key: row}  # another search may have added some
-                    text = json.dumps({"runs": runs, "machine": machine()}, indent=1)
-                    RESULTS.write_text(text + "\n")
-                    write_page(runs)
+            search(name, source, arguments.per_class, seed)
+
+
+def search(name: str, source: str, per_class: int, seed: int) -> None:
+    """Run the settings that are missing on a set, and write what each gives."""
+    keys = {s: f"{name}, {per_class} a class/{', '.join(s)}/{seed}" for s in settings()}
+    missing = [setting for setting in keys if keys[setting] not in read(RESULTS)["runs"]]
+    if not missing:
+        return
+    with temporary_copy(None, data_url=source, seed=seed) as folder:
+        prepare(folder, (per_class, True), seed)
+        recipe = (folder / "params.yaml").read_text()
+        done = {"image_size": ""}  # so that the first run makes everything
+        for setting in missing:
+            changes = dict(map(parse_change, setting))
+            (folder / "params.yaml").write_text(recipe)
+            set_params(folder, **changes)
+            other = [stage for n, stage in FIRST_STAGE.items() if changes.get(n) != done.get(n)]
+            first = min(map(STAGES.index, other), default=STAGES.index("fine_tune"))
+            row, done = outcome(folder, run_stages(folder, STAGES[first:])), changes
+            # Another search may have added some.
+            runs = read(RESULTS)["runs"] | {keys[setting]: row}
+            RESULTS.write_text(json.dumps({"runs": runs, "machine": machine()}, indent=1) + "\n")
+            write_page(runs)
 
 
 def write_page(runs: dict) -> None:

@@ -19,8 +19,8 @@ from transfer.core.files import (
 from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, given_labels, load_split
 from transfer.evaluation.metrics import curves, mcnemar_test, scores, scores_by_class
-from transfer.evaluation.prediction import predict
-from transfer.models.classifier import load_model
+from transfer.evaluation.prediction import predict, uncalibrated
+from transfer.models.classifier import load_model, read_description
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the other scores, too.
 COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
@@ -36,7 +36,8 @@ def main() -> None:
 
     write_probabilities(head, model)
     corrections = score_corrections(test, model)
-    write_scores(head_scores, model_scores, p_value, corrections)
+    before = score_uncalibrated(test, model)
+    write_scores(head_scores, model_scores, {"mcnemar_p": p_value} | before | corrections)
     write_classes(test, head, model)
     write_predictions(test, model)
     for name, header, rows in curves(test.labels, model):
@@ -53,7 +54,7 @@ def main() -> None:
             f"evaluate: {CORRECTIONS} changes the labels of {labels} of the test images and leaves "
             f"out {images} more; accuracy by the labels as given {accuracy:.4f}"
         )
-    if p_value > SIGNIFICANT and not np.array_equal(head, model):
+    if p_value > SIGNIFICANT and only_head + only_model:
         print(
             f"evaluate: the difference is not significant on so few images: {only_model} are right "
             f"with the fine-tuned model only, {only_head} with the head only (McNemar's test, "
@@ -87,23 +88,33 @@ def score_corrections(test: Split, model: np.ndarray) -> dict[str, float]:
     }
 
 
-def write_scores(
-    head: dict[str, float], model: dict[str, float], p_value: float, corrections: dict[str, float]
-) -> None:
+def score_uncalibrated(test: Split, model: np.ndarray) -> dict[str, float]:
+    """Return what the scores of the probabilities were before calibration; empty if there was none.
+
+    Args:
+        test: The test images.
+        model: Probabilities of the fine-tuned model, float [N, C].
+    """
+    temperature = read_description(MODEL).temperature
+    if not temperature:
+        return {}
+    before = scores(test.labels, uncalibrated(model, temperature))
+    return {f"uncalibrated_{name}": before[name] for name in ("loss", "calibration_error")}
+
+
+def write_scores(head: dict[str, float], model: dict[str, float], more: dict[str, float]) -> None:
     """Write the scores over all classes.
 
     Args:
         head: Scores of the head alone.
         model: Scores of the fine-tuned model.
-        p_value: Of McNemar's test of both.
-        corrections: What `score_corrections` returned.
+        more: What else `dvc metrics diff` compares.
     """
     write_json(
         METRICS / "evaluate.json",
         {name: model[name] for name in COMPARED}
         | {f"head_{name}": head[name] for name in COMPARED_OF_HEAD}
-        | {"mcnemar_p": p_value}
-        | corrections,
+        | more,
     )
     write_csv(
         METRICS / "scores.csv",

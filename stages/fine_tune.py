@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,12 @@ from transfer.models.backbones import first_layer, layer_index
 from transfer.models.classifier import load_model, read_description, save_model, unfreeze
 from transfer.models.folding import absorb_scales
 from transfer.training.augmentation import build_augmentation
-from transfer.training.calibration import divide_logits, fit_temperature
+from transfer.training.calibration import (
+    best_temperature,
+    divide_logits,
+    fit_temperature,
+    score,
+)
 from transfer.training.features import Features, compute_features
 from transfer.training.interpolation import interpolate, logits_of_validation
 from transfer.training.launch import run_training
@@ -70,22 +76,22 @@ def main() -> None:
     features = fine_tune_features(classifier, train, val, first, params)
     targets = build_targets(train, val, params)
     logits = logits_of_validation(classifier, features, len(val.rows), params.batch_size)
+    head_logits = logits()
     if params.label_smoothing and params.head_solver == "lbfgs":
-        soften(classifier, logits(), val.labels, params.label_smoothing, replicas)
+        soften(classifier, head_logits, val.labels, params.label_smoothing, replicas)
     before = [variable.numpy() for variable in classifier.trainable_variables]
     history = train_phase(phase, classifier, features, targets, params, state)
     rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
     write_csv(HISTORY, HISTORY_COLUMNS, rows)
 
     head, tuned = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (head_history, history))
-    more = {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
-    is_better = (tuned[0], -tuned[1]) >= (head[0], -head[1])
+    fraction = float((tuned[0], -tuned[1]) >= (head[0], -head[1]))
     if params.interpolate_weights:
-        fraction, temperature, best = interpolate(classifier, before, logits, val.labels)
-        is_better = fraction > 0
-        tuned = best if is_better else head
-        more |= {"fraction": fraction, "temperature": temperature} if is_better else {}
-    more |= deliver(classifier, is_better, head)
+        fraction = interpolate(classifier, before, logits, val.labels)
+    model = classifier if fraction else load_model(HEAD_MODEL)
+    val_logits = logits() if fraction else head_logits
+    more = deliver(model, fraction, val_logits, val.labels, params.calibrate)
+    more |= {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
     report(phase, classifier, len(history), tuned, started, **more)
     state.remove()
 
@@ -163,29 +169,39 @@ def fine_tune_features(
 
 
 def deliver(
-    classifier: keras.Model, is_better: bool, head: tuple[float, float]
+    model: keras.Model, fraction: float, logits: np.ndarray, labels: np.ndarray, calibrate: bool
 ) -> dict[str, object]:
     """Save the fine-tuned model or, if that was better on the validation images, the head's.
 
     Args:
-        classifier: The fine-tuned model.
-        is_better: Whether it is at least as good as the head's.
-        head: Accuracy and loss of the head's model on the validation images.
+        model: The one to save; its logits are divided here if it is to be calibrated.
+        fraction: Of the way from the head's model to the fine-tuned one; 0: it is the head's.
+        logits: Of the validation images, float [N, 1] or [N, classes].
+        labels: Of the validation images, int [N].
+        calibrate: The parameter of that name.
 
     Returns:
-        The metrics that tell which one it is.
+        The metrics that tell which one it is, and how good on the validation images.
     """
-    if is_better:
-        save_model(classifier, MODEL, read_description(HEAD_MODEL))
-        return {"delivered": "fine-tuned"}
-    accuracy, loss = head
-    with replacing(MODEL) as temporary:
-        shutil.copyfile(HEAD_MODEL, temporary)
-    print(
-        f"fine_tune: the head alone is not surpassed (validation accuracy {accuracy:.4f}, loss "
-        f"{loss:.4f}), so {MODEL} is the head's model"
-    )
-    return {"delivered": "head", "val_accuracy": accuracy, "val_loss": loss}
+    description = read_description(HEAD_MODEL)
+    if calibrate:
+        temperature = best_temperature(logits, labels)
+        divide_logits(model, temperature)
+        description = replace(description, temperature=temperature)
+    accuracy, loss = score(logits, labels, description.temperature or 1)
+    if fraction or calibrate:
+        save_model(model, MODEL, description)
+    else:
+        with replacing(MODEL) as temporary:
+            shutil.copyfile(HEAD_MODEL, temporary)
+    if not fraction:
+        print(
+            f"fine_tune: the head alone is not surpassed (validation accuracy {accuracy:.4f}, loss "
+            f"{loss:.4f}), so {MODEL} is the head's model"
+        )
+    facts = {"delivered": "fine-tuned" if fraction else "head", "fraction": fraction}
+    facts |= {"temperature": description.temperature} if calibrate else {}
+    return facts | {"val_accuracy": accuracy, "val_loss": loss}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from transfer.core.files import (
 from transfer.core.params_file import load_params
 from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, StoredArray, load_split
-from transfer.models.classifier import load_model
+from transfer.evaluation.prediction import uncalibrated
+from transfer.models.classifier import load_model, read_description
 from transfer.reporting import figures, grids, report
 from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.style import save
@@ -69,6 +70,8 @@ def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, 
     """
     history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
     both = {"head": head, "fine-tuned": model}
+    temperature = read_description(MODEL).temperature
+    before = {"uncalibrated": uncalibrated(model, temperature)} if temperature else {}
     return {
         "learning_curves": figures.learning_curves(
             to_columns(history[:head_epochs]), to_columns(history[head_epochs:])
@@ -77,7 +80,7 @@ def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, 
             test.labels, model.argmax(axis=1), test.class_names
         ),
         "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
-        "reliability": figures.reliability(test.labels, both),
+        "reliability": figures.reliability(test.labels, both | before),
     }
 
 

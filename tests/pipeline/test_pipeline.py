@@ -115,10 +115,12 @@ def test_the_robust_recipe_solves_the_head_and_says_what_is_set_instead(reposito
     assert metrics_of(repository, "train_head")["epochs"] == 0
     tuned = metrics_of(repository, "fine_tune")
     assert tuned["first_layer"] == 120
-    of_head = tuned["delivered"] == "head"
     assert tuned["learning_rate"] == 0.00015  # 0.001 * (24 / 1,000) ** 0.5
-    assert ("fraction" not in tuned) if of_head else tuned["fraction"] in (0.25, 0.5, 0.75, 1.0)
-    assert ("temperature" not in tuned) if of_head else tuned["temperature"] > 0
+    assert tuned["delivered"] == ("fine-tuned" if tuned["fraction"] else "head")
+    assert tuned["fraction"] in (0, 0.25, 0.5, 0.75, 1)
+    assert tuned["temperature"] > 0
+    scores = metrics_of(repository, "evaluate")
+    assert scores["uncalibrated_loss"] != scores["loss"]
     history = rows_of(repository.folder / "metrics/history.csv")
     assert [row["epoch"] for row in history] == ["0", "1"]
     card = (repository.folder / "models/model_card.md").read_text()

@@ -3,7 +3,12 @@ import pytest
 from scipy.special import expit, log_softmax
 
 from tests.helpers.models import make_classifier, make_split
-from transfer.training.calibration import calibrate, divide_logits, fit_temperature
+from transfer.training.calibration import (
+    best_temperature,
+    divide_logits,
+    fit_temperature,
+    score,
+)
 
 
 def drawn(classes, image_count=4_000):
@@ -20,15 +25,16 @@ def drawn(classes, image_count=4_000):
 def test_the_temperature_undoes_a_factor_of_the_logits(classes, factor):
     logits, labels = drawn(classes)
     assert fit_temperature(factor * logits, labels, 0) == pytest.approx(factor, rel=0.1)
-    accuracy, loss, temperature = calibrate(factor * logits, labels)
+    temperature = best_temperature(factor * logits, labels)
     assert temperature == pytest.approx(factor, rel=0.1)
-    assert (accuracy, loss) == pytest.approx(calibrate(logits, labels)[:2], rel=1e-3)
+    expected = score(logits, labels, best_temperature(logits, labels))
+    assert score(factor * logits, labels, temperature) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_plain_labels():
     logits, labels = drawn(5)
-    accuracy, loss, temperature = calibrate(logits, labels)
-    expected = -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+    accuracy, loss = score(logits, labels, 1.7)
+    expected = -log_softmax(logits / 1.7, axis=1)[np.arange(len(labels)), labels].mean()
     assert loss == pytest.approx(expected)
     assert accuracy == np.mean(logits.argmax(axis=1) == labels)
 
@@ -37,7 +43,7 @@ def test_the_loss_is_the_cross_entropy_of_the_plain_labels():
 def test_few_images_that_are_all_right_do_not_make_certain(image_count, sure):
     labels = np.arange(image_count) % 2
     logits = np.where(labels, 30.0, -30.0)[:, None]
-    accuracy, loss, temperature = calibrate(logits, labels)
+    accuracy, loss = score(logits, labels, best_temperature(logits, labels))
     assert (accuracy, np.exp(-loss)) == pytest.approx((1, sure), abs=1e-3)
 
 

@@ -209,6 +209,11 @@ class Params(BaseModel):
         "at 1/4, 1/2, 3/4 or the end, that are best on the validation images "
         "([Wortsman et al., 2022](https://arxiv.org/abs/2109.01903))."
     )
+    calibrate: bool = Field(
+        description="Divide the delivered model's logits by the temperature that suits the "
+        "validation images best, so that it is as sure as it is right "
+        "([Guo et al., 2017](https://arxiv.org/abs/1706.04599))."
+    )
     schedule: Literal["constant", "cosine"] = Field(
         description="How the learning rate goes on in each phase: `constant`, or `cosine`, down "
         "to 0."

@@ -1,6 +1,7 @@
 """Predict the probabilities of the classes."""
 
 import numpy as np
+from scipy.special import softmax
 
 from transfer.core.runtime import keras
 from transfer.data.batches import Batches
@@ -25,3 +26,15 @@ def to_probabilities(logits: np.ndarray) -> np.ndarray:
         second = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
         return np.hstack([1 - second, second])
     return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+
+
+def uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the probabilities that a model had before its logits were divided, float32 [N, C].
+
+    Args:
+        probabilities: float32 [N, C].
+        temperature: What the logits were divided by.
+    """
+    smallest = np.finfo(np.float32).tiny  # log(0) would be 0 at any temperature
+    logs = np.log(probabilities.astype(np.float64).clip(smallest))
+    return softmax(temperature * logs, axis=1).astype(np.float32)

@@ -73,10 +73,12 @@ class Description:
 
     classes: Their names, in the order of the logits.
     crop_to_aspect_ratio: As the parameter of that name: how images are made square.
+    temperature: What its logits were divided by; None: they were not.
     """
 
     classes: list[str]
     crop_to_aspect_ratio: bool
+    temperature: float | None = None
 
 
 def save_model(model: keras.Model, path: Path, description: Description) -> None:
@@ -87,12 +89,13 @@ def save_model(model: keras.Model, path: Path, description: Description) -> None
         path: Of the file, which is replaced whole or not at all.
         description: Stored inside the file.
     """
+    described = {name: v for name, v in asdict(description).items() if v is not None}
     with replacing(path) as temporary:
         model.save(temporary)
         entries = io.BytesIO(temporary.read_bytes())
         with zipfile.ZipFile(entries) as saved, zipfile.ZipFile(temporary, "w") as stable:
             for name in sorted(saved.namelist()):  # ZipInfo's date is fixed
-                content = _stable(name, saved.read(name), asdict(description))
+                content = _stable(name, saved.read(name), described)
                 stable.writestr(zipfile.ZipInfo(name), content)
 
 

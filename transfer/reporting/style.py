@@ -18,6 +18,7 @@ COLORS = {
     "validation": "#E69F00",
     "head": "#56B4E9",
     "fine-tuned": "#D55E00",
+    "uncalibrated": "#999999",
     "right": "#00735A",
     "wrong": "#D55E00",
 }

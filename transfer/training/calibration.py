@@ -32,8 +32,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, smoothing: float) ->
     return float(f"{np.exp(found.x):.4g}")
 
 
-def calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
-    """Return accuracy, loss and temperature, the loss being that at this temperature.
+def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature that suits a model best.
 
     The labels are smoothed as by Laplace's rule of succession, as if each class had been seen once
     more: few images that are all right are no reason to be certain (Platt, 1999).
@@ -43,10 +43,20 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, flo
         labels: int [N].
     """
     classes = max(2, logits.shape[1])
-    temperature = fit_temperature(logits, labels, classes / (len(labels) + classes))
+    return fit_temperature(logits, labels, classes / (len(labels) + classes))
+
+
+def score(logits: np.ndarray, labels: np.ndarray, temperature: float) -> tuple[float, float]:
+    """Return accuracy and loss, rounded to six digits, of logits divided by a temperature.
+
+    Args:
+        logits: As for `fit_temperature`.
+        labels: int [N].
+        temperature: 1: as they are.
+    """
     logs = _log_probabilities(logits / temperature)
-    accuracy = np.mean(logs.argmax(axis=1) == labels)
-    return float(accuracy), float(-_of_labels(logs, labels).mean()), temperature
+    accuracy, loss = np.mean(logs.argmax(axis=1) == labels), -_of_labels(logs, labels).mean()
+    return round(float(accuracy), 6), round(float(loss), 6)
 
 
 def divide_logits(classifier: keras.Model, temperature: float) -> None:

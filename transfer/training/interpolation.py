@@ -10,7 +10,7 @@ import numpy as np
 
 from transfer.core.runtime import keras
 from transfer.data.batches import Batches
-from transfer.training.calibration import calibrate, divide_logits
+from transfer.training.calibration import best_temperature, score
 from transfer.training.features import Features
 from transfer.training.loop import errors_of_training
 from transfer.training.trainer import Trainer
@@ -49,19 +49,18 @@ def interpolate(
     start: list[np.ndarray],
     logits: Callable[[], np.ndarray],
     labels: np.ndarray,
-) -> tuple[float, float, tuple[float, float]]:
+) -> float:
     """Give the trainable variables the weights that are best on the validation images.
 
     Args:
-        classifier: Fine-tuned; changed in place, and calibrated on the validation images.
+        classifier: Fine-tuned; changed in place.
         start: The values of its trainable variables before fine-tuning.
         logits: Made by `logits_of_validation`.
         labels: Of the validation images, int [N].
 
     Returns:
-        The fraction of the way, 0 if the head's model is the best; the temperature; and accuracy
-        and loss of the calibrated model: the highest accuracy and, where it is the same, the
-        head's model or else the lowest loss.
+        The fraction of the way, 0 if the head's model is the best: the highest accuracy and, where
+        it is the same, the head's model or else the lowest loss, each at its best temperature.
     """
     variables = classifier.trainable_variables
     tuned = [variable.numpy() for variable in variables]
@@ -73,10 +72,9 @@ def interpolate(
     found = {}
     for fraction in FRACTIONS:
         go(fraction)
-        found[fraction] = calibrate(logits(), labels)
+        values = logits()
+        found[fraction] = score(values, labels, best_temperature(values, labels))
     # Where no image shows that fine-tuning helps, the head's model is the safe one.
     best = max(FRACTIONS, key=lambda f: (found[f][0], f == 0, -found[f][1]))
     go(best)
-    accuracy, loss, temperature = found[best]
-    divide_logits(classifier, temperature)
-    return best, temperature, (round(accuracy, 6), round(loss, 6))
+    return best
