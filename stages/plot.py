@@ -17,6 +17,7 @@ from transfer.core.files import (
 from transfer.core.params_file import load_params
 from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, StoredArray, load_split
+from transfer.evaluation.metrics import answered_at_least
 from transfer.evaluation.prediction import uncalibrated
 from transfer.models.classifier import load_model, read_description
 from transfer.reporting import figures, grids, report
@@ -42,6 +43,10 @@ def main() -> None:
         "mistakes": grids.prediction_grid(test, model, worst, "Worst mistakes"),
     }
     facts = report.collect_facts(params.model_dump())
+    facts["answered"] = {
+        threshold: answered_at_least(test.labels, model, threshold)
+        for threshold in figures.THRESHOLDS
+    }
     images = {
         "samples": report.sample_images(train, grids.random_indices(len(train.rows))),
         "explained": report.explain_predictions(
@@ -81,6 +86,7 @@ def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, 
         ),
         "roc_and_precision_recall": figures.roc_and_precision_recall(test.labels, both),
         "reliability": figures.reliability(test.labels, both | before),
+        "selective_answers": figures.selective_answers(test.labels, both),
     }
 
 

@@ -3,11 +3,13 @@ import pytest
 from scipy.stats import norm
 
 from transfer.evaluation.metrics import (
+    answered_at_least,
     calibration_error,
     curves,
     mcnemar_test,
     one_vs_rest,
     reliability_bins,
+    risk_coverage,
     scores,
     scores_by_class,
 )
@@ -108,7 +110,7 @@ def test_one_vs_rest_pools_three_classes_and_takes_the_second_of_two():
 
 def test_curves_start_and_end_where_they_should():
     drawn = {name: (header, rows) for name, header, rows in curves(LABELS, PROBABILITIES)}
-    assert list(drawn) == ["roc", "precision_recall", "reliability"]
+    assert list(drawn) == ["roc", "precision_recall", "reliability", "risk_coverage"]
     header, rows = drawn["roc"]
     assert header == ("false_positive_rate", "true_positive_rate")
     assert (rows[0], rows[-1]) == ([0, 0], [1, 1])
@@ -125,3 +127,22 @@ def test_mcnemars_test_counts_what_only_one_gets_right():
     # Only the second gets 1 to 6 right, only the first 7: p = 2 * (1 + 7) / 2**7
     found = mcnemar_test(labels, wrong_at(0, 1, 2, 3, 4, 5, 6), wrong_at(0, 7))
     assert found == (1, 6, pytest.approx(2 * (1 + 7) / 2**7))
+
+
+def test_equally_sure_answers_are_given_together():
+    # Right at 0.9, right and wrong at 0.8, wrong at 0.6.
+    labels, probabilities = np.array([1, 1, 1, 1]), binary([0.8, 0.4, 0.9, 0.2])
+    answers = risk_coverage(labels, probabilities)
+    assert answers["threshold"].tolist() == [0.9, 0.8, 0.6]
+    assert answers["coverage"].tolist() == [1 / 4, 3 / 4, 1]
+    assert answers["risk"].tolist() == [0, 1 / 3, 2 / 4]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(0.5, (1, 1 / 2, 2)), (0.8, (3 / 4, 2 / 3, 1)), (0.85, (1 / 4, 1, 0)), (0.95, (0, np.nan, 0))],
+)
+def test_answers_below_a_threshold_are_not_given(threshold, expected):
+    labels, probabilities = np.array([1, 1, 1, 1]), binary([0.8, 0.4, 0.9, 0.2])
+    found = answered_at_least(labels, probabilities, threshold)
+    assert found == pytest.approx(expected, nan_ok=True)

@@ -85,6 +85,7 @@ CURVES = {"head": binary([0.2, 0.4, 0.9])}
         lambda: figures.confusion_matrix(LABELS, LABELS, ["cats"] * 21),
         lambda: figures.roc_and_precision_recall(LABELS, CURVES),
         lambda: figures.reliability(LABELS, CURVES),
+        lambda: figures.selective_answers(LABELS, CURVES),
         lambda: image_grid(make_images(4), ["cats\nlong title"] * 4, title="Four"),
     ],
 )

@@ -185,3 +185,19 @@ def test_reliability_of_one_perfect_prediction(classes, tmp_path):
     figure = figures.reliability(np.array([1]), {"head": np.eye(classes)[[1]]})
     save(figure, tmp_path / "reliability.png")
     assert legend(figure.axes[0])[1] == "head, ECE 0.000"
+
+
+def test_selective_answers_mark_the_thresholds_of_the_last_model():
+    labels = np.array([1, 1, 1, 1])
+    curves = {"head": binary([0.6] * 4), "fine-tuned": binary([0.97, 0.93, 0.92, 0.15])}
+    (axes,) = figures.selective_answers(labels, curves).axes
+    assert legend(axes) == ["head", "fine-tuned"]
+    head, tuned, *marks = axes.lines
+    assert head.get_xydata().tolist() == [[1, 0]]
+    np.testing.assert_allclose(tuned.get_xydata(), [[0.25, 0], [0.5, 0], [0.75, 0], [1, 0.25]])
+    assert [text.get_text() for text in axes.texts] == ["0.8", "0.9", "0.95"]  # 0.99: no answer
+    assert [mark.get_xydata().tolist() for mark in marks] == [
+        [[1, 1 / 4]],
+        [[3 / 4, 0]],
+        [[1 / 4, 0]],
+    ]

@@ -43,7 +43,8 @@ def facts(folder, monkeypatch):
         "samples": report.sample_images(test, np.arange(3)),
         "explained": report.explain_predictions(load_model(MODEL), test, model, np.arange(3)),
     }
-    return report.collect_facts(load_params().model_dump()) | images
+    answered = {0.9: (0.75, 0.5, 3), 0.99: (0.0, np.nan, 0)}
+    return report.collect_facts(load_params().model_dump()) | images | {"answered": answered}
 
 
 def render(facts, folder):
@@ -172,3 +173,26 @@ def test_a_browser_needs_the_report_only(folder, tmp_path, width):
         assert page.evaluate("document.documentElement.scrollWidth") == width
         browser.close()
     assert {url.split(":")[0] for url in requests} <= {"file", "data"} and messages == []
+
+
+def test_report_and_card_tell_what_calibration_changed(facts, tmp_path):
+    for text in render(facts, tmp_path):
+        assert "alibrated" not in text
+    facts["phases"]["fine-tuned"]["temperature"] = 1.25
+    facts["compared"] |= {"uncalibrated_loss": 0.4321, "uncalibrated_calibration_error": 0.0777}
+    html, card = render(facts, tmp_path)
+    error = facts["compared"]["calibration_error"]
+    assert f"calibration error from 0.0777 to {error:.4f} and the loss from 0.4321" in html
+    assert "divided by 1.25" in html
+    assert "without calibration, by 7.8\u00a0%" in card
+    assert "(temperature 1.25)" in card
+
+
+def test_report_tells_how_many_images_are_left_to_a_person(facts, tmp_path):
+    html, _ = render(facts, tmp_path)
+    rows = re.findall(r"<tr><th class=\"n\">(0\.9+)</th>(.*?)</tr>", html)
+    cells = {threshold: re.findall(r">([^<]*)</td>", row) for threshold, row in rows}
+    assert cells == {
+        "0.9": ["75.0\u00a0%", "25.0\u00a0%", "50.0\u00a0%", "3"],
+        "0.99": ["0.0\u00a0%", "100.0\u00a0%", "", "0"],
+    }

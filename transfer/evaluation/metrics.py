@@ -137,18 +137,19 @@ def curves(labels: np.ndarray, probabilities: np.ndarray) -> list[Curve]:
         probabilities: float [N, C].
 
     Returns:
-        roc, precision_recall and reliability, rounded to 5 decimals.
+        roc, precision_recall, reliability and risk_coverage, rounded to 5 decimals.
     """
     truth, score = one_vs_rest(labels, probabilities)
     false_positive, true_positive, _ = roc_curve(truth, score)
     precision, recall, _ = precision_recall_curve(truth, score, drop_intermediate=True)
-    bins = reliability_bins(labels, probabilities)
+    bins, answers = reliability_bins(labels, probabilities), risk_coverage(labels, probabilities)
     return [
         Curve(name, header, np.round(np.column_stack(columns), 5).tolist())
         for name, header, columns in (
             ("roc", ("false_positive_rate", "true_positive_rate"), (false_positive, true_positive)),
             ("precision_recall", ("recall", "precision"), (recall, precision)),
             ("reliability", ("confidence", "accuracy"), (bins["confidence"], bins["accuracy"])),
+            ("risk_coverage", ("coverage", "risk"), (answers["coverage"], answers["risk"])),
         )
     ]
 
@@ -193,6 +194,49 @@ def reliability_bins(
         "accuracy": np.bincount(bin_of, correct, bins)[filled] / count[filled],
         "count": count[filled],
     }
+
+
+def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Tell how often answers are wrong if those below a threshold are left to a person.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+
+    Returns:
+        For each confidence that occurs, the highest first, as threshold: coverage, the fraction of
+        images with at least this confidence, and risk, the fraction of them that are wrong
+        (Geifman and El-Yaniv, 2017); each [T].
+    """
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    wrong = (probabilities.argmax(axis=1) != labels)[order]
+    threshold, firsts = np.unique(-confidence[order], return_index=True)
+    answered = np.append(firsts[1:], len(labels))  # equally sure answers are given together
+    return {
+        "threshold": -threshold,
+        "coverage": answered / len(labels),
+        "risk": np.cumsum(wrong)[answered - 1] / answered,
+    }
+
+
+def answered_at_least(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> tuple[float, float, int]:
+    """Return the fraction of images answered at a threshold, their accuracy, and their mistakes.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+        threshold: The lowest probability of an answer; the accuracy is NaN if there is none.
+    """
+    answered = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1)[answered] == labels[answered]
+    return (
+        float(answered.mean()),
+        float(right.mean()) if right.size else np.nan,
+        int((~right).sum()),
+    )
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:

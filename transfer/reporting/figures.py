@@ -4,11 +4,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn import metrics
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
-from transfer.evaluation.metrics import BINS, calibration_error, one_vs_rest, reliability_bins
+from transfer.evaluation.metrics import (
+    BINS,
+    calibration_error,
+    one_vs_rest,
+    reliability_bins,
+    risk_coverage,
+)
 from transfer.reporting.style import (
     COLORS,
     GLYPH_WIDTH,
@@ -20,6 +26,7 @@ from transfer.reporting.style import (
 
 MAX_NUMBERED = 20  # classes, up to which a confusion matrix has numbers in its cells
 MAX_NAME = 24  # characters of a class name
+THRESHOLDS = (0.8, 0.9, 0.95, 0.99)  # of the probability of an answer
 CROWDED = 0.12  # distance from the perfect corner, up to which curves are magnified there
 
 
@@ -195,4 +202,36 @@ def reliability(labels: np.ndarray, curves: dict[str, np.ndarray], bins: int = B
     lower.set(xlim=(start, 1), xlabel="confidence", ylabel="images")
     lower.margins(y=0.15)
     upper.legend()
+    return figure
+
+
+@styled
+def selective_answers(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figure:
+    """Plot how often answers are wrong against the fraction of images that get one.
+
+    Args:
+        labels: int [N].
+        curves: Probabilities, float [N, C], by the name of the model; thresholds are marked on the
+            last one.
+    """
+    figure = Figure(figsize=(7, 4.6))
+    axes = figure.subplots()
+    for index, (name, probabilities) in enumerate(curves.items()):
+        answers = risk_coverage(labels, probabilities)
+        color = COLORS.get(name, f"C{index}")
+        axes.plot(answers["coverage"], answers["risk"], color=color, label=name)
+    for threshold in THRESHOLDS:
+        given = answers["threshold"] >= threshold
+        if given.any():
+            point = answers["coverage"][given][-1], answers["risk"][given][-1]
+            axes.plot(*point, "o", color=color, **UNCLIPPED)
+            axes.annotate(
+                f"{threshold:g}", point, (0, 6), textcoords="offset points", ha="right", size=8
+            )
+    axes.set(xlim=(0, 1), xlabel="images answered", ylabel="wrong among the answered")
+    axes.set_ylim(0)
+    axes.set_title("Selective answers; numbers: lowest probability of an answer")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.legend(loc="upper left")
     return figure
