@@ -30,6 +30,10 @@ from transfer.data.labels import split_named
 RESULTS = BENCHMARKS / "recipes.json"
 PAGE = PROJECT / "docs/recipes.md"
 MARK, END = "<!-- python -m benchmarks.recipes writes from here -->\n", "<!-- to here -->\n"
+CALIBRATION_PAGE = PROJECT / "docs/predictions.md"
+CALIBRATION = [
+    f"{kind}{name}" for name in ("calibration_error", "loss") for kind in ("uncalibrated_", "")
+]
 STAGES = ("split", "train_head", "fine_tune", "evaluate")
 VAL_FRACTION = TEST_FRACTION = 1 / 8  # of the training images
 TESTED = 1_000  # at most, in development: one evaluation among many
@@ -99,6 +103,7 @@ def outcome(folder: Path, seconds: dict[str, float]) -> dict:
         "head_accuracy": scores["head_accuracy"],
         "mean_recall": round(statistics.mean(float(row["recall"]) for row in rows), 5),
         "delivered": tuned["delivered"],
+        "calibration": {name: scores[name] for name in CALIBRATION if name in scores},
         "seconds": seconds,
     }
 
@@ -145,6 +150,20 @@ def write_page(runs: dict) -> None:
     header = ["set", "test images", "backbone", "recipe", "seeds", "accuracy", "head alone"]
     header = [*header, "mean recall", "seconds"]
     replace_between(PAGE, MARK, END, table(header, rows))
+    write_calibration(settings)
+
+
+def write_calibration(settings: dict[tuple, list[dict]]) -> None:
+    """Replace the table of docs/predictions.md, of the runs with calibration."""
+    rows = []
+    for (name, backbone, recipe), group in sorted(settings.items()):
+        found = [row["calibration"] for row in group if len(row.get("calibration", ())) == 4]
+        if found:
+            means = [f"{statistics.mean(scores[n] for scores in found):.4f}" for n in CALIBRATION]
+            rows.append([name, backbone, recipe, len(found), *means])
+    header = ["set", "backbone", "recipe", "seeds", "calibration error before", "after"]
+    header = [*header, "loss before", "after"]
+    replace_between(CALIBRATION_PAGE, MARK, END, table(header, rows))
 
 
 if __name__ == "__main__":

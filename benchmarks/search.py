@@ -5,7 +5,8 @@ python -m benchmarks.search NAME=SOURCE … [--per-class 50] [--seeds 0]
 SOURCES and --per-class are those of benchmarks.recipes with --development: models are trained on so
 many images of each class, and compared on others; validation and test images of the set are not
 looked at. What a setting leaves as it is, the decoded images and the head, is not made again. A run
-that benchmarks/search.json has already is not repeated. docs/recipes.md has the tables.
+that benchmarks/search.json has already is not repeated. docs/recipes.md has the
+table and the picture.
 """
 
 import argparse
@@ -13,11 +14,14 @@ import json
 import random
 import statistics
 
+from matplotlib.figure import Figure
+
 from benchmarks.common import BENCHMARKS, machine, replace_between, table
 from benchmarks.recipes import PAGE, STAGES, outcome, prepare, read, run_stages
-from scripts.project import parse_change, set_params, temporary_copy
+from scripts.project import PROJECT, parse_change, set_params, temporary_copy
+from transfer.reporting.style import REFERENCE, save, styled
 
-RESULTS = BENCHMARKS / "search.json"
+RESULTS, PICTURE = BENCHMARKS / "search.json", PROJECT / "docs/search.png"
 MARK, END = "<!-- python -m benchmarks.search writes from here -->\n", "<!-- to there -->\n"
 CHOICES = {
     "image_size": (160, 192),
@@ -89,17 +93,42 @@ def search(name: str, source: str, per_class: int, seed: int) -> None:
 
 
 def write_page(runs: dict) -> None:
-    """Replace the table of docs/recipes.md: by setting, the accuracy on each set."""
+    """Replace the table and the picture of docs/recipes.md: by setting, the accuracy on each set."""
     found = {}
     for key, row in runs.items():
         name, setting, _ = key.split("/")
-        found.setdefault(setting, {}).setdefault(name, []).append(row["accuracy"])
-    names = sorted({name for scores in found.values() for name in scores})
+        found.setdefault(name, {}).setdefault(setting, []).append(row["accuracy"])
+    means = {
+        name: {setting: statistics.mean(scores) for setting, scores in of_set.items()}
+        for name, of_set in sorted(found.items())
+    }
     rows = []
-    for setting, scores in found.items():
-        means = [f"{statistics.mean(scores[n]):.3f}" if n in scores else "" for n in names]
-        rows.append([f"`{setting}`" if setting else "the recipe", *means])
-    replace_between(PAGE, MARK, END, table(["instead of the recipe", *names], rows))
+    for setting in dict.fromkeys(setting for of_set in means.values() for setting in of_set):
+        values = [
+            f"{of_set[setting]:.3f}" if setting in of_set else "" for of_set in means.values()
+        ]
+        rows.append([f"`{setting}`" if setting else "the recipe", *values])
+    replace_between(PAGE, MARK, END, table(["instead of the recipe", *means], rows))
+    save(draw(means), PICTURE)
+
+
+@styled
+def draw(means: dict[str, dict[str, float]]) -> Figure:
+    """Plot what each single value gains or loses against the recipe, in points of accuracy."""
+    single = [
+        setting for setting in map(", ".join, SINGLE) if any(setting in m for m in means.values())
+    ]
+    figure = Figure(figsize=(8, 1.2 + 0.2 * len(single)))
+    axes = figure.subplots()
+    for index, (name, of_set) in enumerate(means.items()):
+        shown = [(100 * (of_set[s] - of_set[""]), s) for s in single if s in of_set]
+        if shown:
+            axes.plot(*zip(*shown, strict=True), "o", color=f"C{index}", label=name)
+    axes.axvline(0, label="the recipe", **REFERENCE)
+    axes.set(xlabel="points of accuracy more than the recipe")
+    axes.invert_yaxis()
+    axes.legend()
+    return figure
 
 
 if __name__ == "__main__":
