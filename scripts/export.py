@@ -6,7 +6,9 @@ The folder exports/ then holds a TensorFlow SavedModel, LiteRT in float32 and in
 an export differs too much from Keras, the old exports stay as they are.
 """
 
+import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +17,7 @@ from tqdm import tqdm
 
 from transfer.core.console import quiet
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import MODEL, SPLIT, check_exists, list_files, replacing
+from transfer.core.files import MODEL, SPLIT, check_exists, list_files, replacing, sha256
 from transfer.core.stage import run_stage
 from transfer.data.dataset import IMAGES, MANIFEST, Split, load_split
 from transfer.evaluation.metrics import scores
@@ -23,6 +25,7 @@ from transfer.serving.neighbours import evenly_spaced
 
 if TYPE_CHECKING:  # TensorFlow takes seconds to load
     from transfer.core.runtime import keras
+    from transfer.serving.engine import Description
     from transfer.serving.export import Predict
 
 EXPORTS = Path("exports")
@@ -52,16 +55,20 @@ def main() -> None:
         check_exists(path)
 
     from transfer.models.classifier import load_model, read_description
+    from transfer.serving.engine import Description
     from transfer.serving.export import open_keras
 
-    classifier, classes = load_model(MODEL), read_description(MODEL).classes
+    classifier, of_model = load_model(MODEL), read_description(MODEL)
+    classes = of_model.classes
+    made_from = {"model_sha256": sha256(MODEL), "version": git_version(), "familiar_from": None}
+    description = Description(**made_from | asdict(of_model))
     train, test = (load_split(SPLIT, name) for name in ("train", "test"))
     check_match(classifier, classes, test)
     calibration = train.images[train.rows[evenly_spaced(len(train.rows), CALIBRATION_IMAGES)]]
     trials = [try_out(KERAS, open_keras(classifier), test, MODEL)]
     with replacing(EXPORTS) as folder:
         folder.mkdir()
-        trials += export_all(classifier, folder, calibration, test)
+        trials += export_all(classifier, description, folder, calibration, test)
         table = tabulate(trials, test.labels)
         print(table)
         check(trials, test.labels)
@@ -83,13 +90,27 @@ def check_match(classifier: "keras.Model", classes: list[str], test: Split) -> N
         )
 
 
+def git_version() -> str | None:
+    """Return the version of the project as git describes it; None without git."""
+    command = ["git", "describe", "--tags", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    except OSError:  # there is no git
+        return None
+
+
 def export_all(
-    classifier: "keras.Model", folder: Path, calibration: np.ndarray, test: Split
+    classifier: "keras.Model",
+    description: "Description",
+    folder: Path,
+    calibration: np.ndarray,
+    test: Split,
 ) -> list[Trial]:
     """Write each format, and run it in its own runtime on the test images.
 
     Args:
         classifier: The model to export.
+        description: What the ONNX file says about it.
         folder: Where to write.
         calibration: Images to calibrate int8 with, uint8 [M, H, W, 3].
         test: The test images.
@@ -105,7 +126,7 @@ def export_all(
         "saved_model": (lambda p: export.write_saved_model(infer, p), export.open_saved_model),
         "model.tflite": (lambda p: export.write_litert(saved_model, p), export.open_litert),
         INT8: (lambda p: export.write_litert(saved_model, p, calibration), export.open_litert),
-        "model.onnx": (lambda p: export.write_onnx(infer, p), export.open_onnx),
+        "model.onnx": (lambda p: export.write_onnx(infer, p, description), export.open_onnx),
     }
     trials = []
     for name, (write, load) in formats.items():

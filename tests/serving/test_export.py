@@ -4,9 +4,11 @@ import pytest
 from scripts import export as script
 from tests.helpers.models import fit_on, make_split
 from transfer.core.errors import UserError
+from transfer.core.files import sha256
 from transfer.core.runtime import keras
 from transfer.models.classifier import build_classifier
 from transfer.serving import export
+from transfer.serving.engine import load_engine
 from transfer.training.augmentation import Augmentation
 from transfer.training.features import compute_features
 
@@ -30,7 +32,7 @@ def trained(request):
 
 # TensorFlow's converter uses TensorFlow's own interpreter, which is deprecated.
 @pytest.mark.filterwarnings("ignore:[\\s\\S]*tf.lite.Interpreter is deprecated:UserWarning")
-def test_each_format_agrees_with_keras(trained, tmp_path):
+def test_each_format_agrees_with_keras(trained, description, tmp_path):
     classifier, split = trained
     images = split.images[split.rows]
     expected = export.open_keras(classifier)(images)
@@ -39,7 +41,7 @@ def test_each_format_agrees_with_keras(trained, tmp_path):
     export.write_saved_model(infer, tmp_path / "saved_model")
     export.write_litert(tmp_path / "saved_model", tmp_path / "model.tflite")
     export.write_litert(tmp_path / "saved_model", tmp_path / "int8.tflite", images)
-    export.write_onnx(infer, tmp_path / "model.onnx")
+    export.write_onnx(infer, tmp_path / "model.onnx", description)
     opened = {
         "saved_model": export.open_saved_model(tmp_path / "saved_model"),
         "model.onnx": export.open_onnx(tmp_path / "model.onnx"),
@@ -85,6 +87,11 @@ def test_the_command_writes_all_formats_and_keeps_old_exports_on_failure(reposit
     assert {path.name for path in exports.iterdir()} == names
     assert (exports / script.INT8).stat().st_size < 0.45 * (exports / "model.tflite").stat().st_size
     assert (exports / "labels.txt").read_text() == "cats\ndogs\n"
+    described = load_engine(exports / "model.onnx").description
+    assert described.classes == ["cats", "dogs"]
+    assert described.model_sha256 == sha256(repository.folder / "models/model.keras")
+    version = repository.run("git", "describe", "--tags", "--always", "--dirty").stdout.strip()
+    assert described.version == version != ""
     table = (exports / "table.md").read_text()
     assert [row.split(" | ")[0] for row in table.splitlines()[2:]] == [
         f"| {name}" for name in (script.KERAS, "saved_model", "model.tflite", script.INT8)

@@ -4,18 +4,21 @@ All of them take `pixels`, uint8 [N, H, W, 3] for any N, as the Keras model does
 `probabilities`, float32 [N, classes].
 """
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from transfer.core.parallel import CORES
 from transfer.core.runtime import keras, tf
 from transfer.evaluation.prediction import to_probabilities
 from transfer.models.folding import fold
 from transfer.models.frozen import to_onnx
+from transfer.serving.engine import DESCRIPTION, PIXELS, PROBABILITIES, Description
 
-PIXELS, PROBABILITIES = "pixels", "probabilities"
 Predict = Callable[[np.ndarray], np.ndarray]  # from pixels to probabilities
 
 
@@ -74,14 +77,18 @@ def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None =
     path.write_bytes(converter.convert())
 
 
-def write_onnx(infer: Callable, path: Path) -> None:
+def write_onnx(infer: Callable, path: Path, description: Description) -> None:
     """Convert a classifier to an .onnx file.
 
     Args:
         infer: What `freeze` returned.
         path: The file to write.
+        description: Stored inside the file.
     """
-    path.write_bytes(to_onnx(infer, infer.input_signature))
+    model = onnx.load_from_string(to_onnx(infer, infer.input_signature))
+    text = json.dumps(asdict(description), ensure_ascii=False)
+    onnx.helper.set_model_props(model, {DESCRIPTION: text})
+    path.write_bytes(model.SerializeToString())
 
 
 def open_keras(classifier: keras.Model) -> Predict:
