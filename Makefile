@@ -9,13 +9,18 @@ VENV ?= .venv
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
+CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
+  "error: expected Python 3.11 to 3.13, received %d.%d; name one with make … PYTHON=python3.11" % v)'
+
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=3e-4,1e-3
 JOBS := 1
+# Options of make serve, such as --port 9000.
+SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review sweep export test test-slow lint repeat faults \
-  bench bench-quick
+.PHONY: help install lock audit demo run app review serve sweep export test test-slow lint repeat \
+  faults bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -26,8 +31,7 @@ install: $(VENV)/installed  ## make the virtual environment
 # Two packages come as source only (antlr4-python3-runtime, wsgidav). To build them, pip would fetch
 # a setuptools that no hash pins; so the setuptools of the lock is installed first and builds them.
 $(VENV)/installed: requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
-	  "error: expected Python 3.11 to 3.13, received %d.%d; name one with make install PYTHON=python3.11" % v)'
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^setuptools==/,/[^\\]$$/p' $< > $(VENV)/setuptools.lock
 	$(PIP_INSTALL) -r $(VENV)/setuptools.lock
@@ -42,15 +46,22 @@ $(VENV)/app-installed: app/requirements.lock $(VENV)/installed
 	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
 
+# An environment of its own, for a machine that only serves.
+$(VENV)/service/installed: service/requirements.lock
+	$(CHECK_PYTHON)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/$(PIP_INSTALL) -r $<
+	touch $@
+
 lock: $(VENV)/test-installed  ## write the lock files, after a change of any *.txt
-	for file in requirements app/requirements tests/requirements; do \
+	for file in requirements app/requirements service/requirements tests/requirements; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command "make lock" --output-file $$file.lock $$file.txt || exit; \
 	done
 
 audit: $(VENV)/test-installed  ## look up known vulnerabilities of the locked packages (needs the internet)
 	uvx pip-audit@2.10.1 --strict --disable-pip --require-hashes \
-	  -r requirements.lock -r app/requirements.lock -r tests/requirements.lock
+	  $(addprefix -r ,requirements.lock $(wildcard */requirements.lock))
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 	python -m scripts.project .demo data_url=sample
@@ -65,6 +76,9 @@ app: install $(VENV)/app-installed  ## serve a web page that classifies images, 
 
 review: install $(VENV)/app-installed  ## serve a web page to correct wrong labels, on this machine
 	python -m streamlit run app/review.py
+
+serve: $(VENV)/service/installed  ## serve predictions over HTTP, on this machine; SERVE="--port 9000"
+	$(<D)/bin/python -m service $(SERVE)
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; write a table and a figure
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')

@@ -16,6 +16,7 @@ from tests.helpers.project import PROJECT, imported_names, project_files
 LOCKS = {
     "requirements.txt": "requirements.lock",
     "app/requirements.txt": "app/requirements.lock",
+    "service/requirements.txt": "service/requirements.lock",
     "tests/requirements.txt": "tests/requirements.lock",
 }
 

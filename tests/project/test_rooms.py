@@ -25,7 +25,7 @@ def is_within(module, names):
 def violations(path, room):
     """Return what a module imports although its room may not."""
     allowed = [f"transfer.{name}" for name in (room, *ALLOWED[room])]
-    own = ("transfer", "stages", "scripts", "app", "benchmarks", "tests")
+    own = ("transfer", "stages", "scripts", "app", "service", "benchmarks", "tests")
     return {
         name
         for name in imported_modules(path)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.project import PROJECT
 
-FOLDERS = ("app", "benchmarks", "scripts", "stages", "tests", "transfer")
+FOLDERS = ("app", "benchmarks", "scripts", "service", "stages", "tests", "transfer")
 PATHS = [path for folder in FOLDERS for path in sorted((PROJECT / folder).rglob("*.py"))]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
