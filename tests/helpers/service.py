@@ -61,13 +61,14 @@ def form(*files: tuple[str | bytes, bytes], field: str = "images") -> bytes:
 def serving(
     export: Path, *options: str, python: str = sys.executable, folder: Path = PROJECT, **environment
 ) -> Iterator[Service]:
-    """Serve an export; the server can write no file of over 1 kB."""
+    """Serve an export; the server can write no file of over 1 kB, and must have no fault."""
     command = [python, "-m", "service", "--model", str(export), "--port", "0", *options]
     process = subprocess.Popen(
         ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command],
         cwd=folder,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     try:
@@ -75,5 +76,5 @@ def serving(
         yield Service(process, (address.hostname, address.port))
     finally:
         process.terminate()
-        process.wait(60)
-        process.stdout.close()
+        _, errors = process.communicate(timeout=60)
+        assert errors == ""

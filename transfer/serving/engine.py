@@ -64,7 +64,8 @@ class Engine:
             For each image what `python -m scripts.predict --json` prints, without its name, and
             `familiarity` and `familiar`: None, if the export has no familiarity.
         """
-        names = [output.name for output in self.session.get_outputs()]
+        known = (PROBABILITIES, FAMILIARITY)
+        names = [output.name for output in self.session.get_outputs() if output.name in known]
         outputs = dict(zip(names, self.session.run(names, {PIXELS: pixels}), strict=True))
         familiarity = outputs.get(FAMILIARITY, [None] * len(pixels))
         return [
