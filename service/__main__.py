@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import socket
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     arguments = parse()
+    warnings.simplefilter("ignore")  # Pillow warns of images that it reads nonetheless
     engine = load_engine(arguments.model)
     limits = Limits(**{field.name: getattr(arguments, field.name) for field in fields(Limits)})
     listening = listen(arguments.host, arguments.port)

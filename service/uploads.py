@@ -1,5 +1,6 @@
 """Read the images of a request, none of which is ever written to the disk."""
 
+import logging
 from collections.abc import AsyncIterator
 
 from python_multipart.multipart import parse_options_header
@@ -9,6 +10,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 MULTIPART = "multipart/form-data"
 BODY = "body"  # the name of an image that comes without one
+# Else it logs to stderr what is wrong with a form, which the client is told.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 
 class InMemoryParser(MultiPartParser):

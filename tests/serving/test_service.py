@@ -181,12 +181,17 @@ def test_a_stop_answers_what_was_begun_and_refuses_what_is_new(exported):
     with (
         serving(exported[1]) as service,
         service.connected() as half,
+        service.connected() as idle,
         ThreadPoolExecutor(8) as pool,
     ):
         begin(half, body[:1000], len(body))
+        idle.connect()
         clients = [pool.submit(work) for _ in range(8)]
         time.sleep(1)
         service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        idle.request("POST", "/predict", body)
+        assert read(idle)[0] == 200
         for client in clients:
             client.result(60)  # raises, if a connection ended without an answer
         assert set(statuses) == {200} and len(statuses) >= 8
