@@ -7,15 +7,19 @@ from starlette.formparsers import MultiPartParser
 from app.shared import STYLE, escape_markdown
 from transfer.core.errors import UserError
 from transfer.core.files import MODEL, SPLIT
-from transfer.data.dataset import MANIFEST, Split, load_split
+from transfer.data.dataset import MANIFEST, Split, evenly_spaced, load_split
 from transfer.evaluation.grad_cam import grad_cam, overlay
-from transfer.serving.neighbours import NeighbourIndex, build_index, evenly_spaced
+from transfer.serving.neighbours import NeighbourIndex, build_index
 from transfer.serving.predictor import Predictor, load_predictor
 
 TITLE = "What is in the image?"
 MAX_CLASS_NAMES, EXAMPLES, BARS, NEIGHBOURS = 20, 8, 5, 6
 MAX_IMAGES = 12  # at a time; the page holds each of them, up to 20 MB
 MAX_COMPARED = 5_000  # training images, 5 kB of features each
+UNFAMILIAR = (
+    "This image is unlike those that the model was trained on. It may show none of the classes, so "
+    "the probability means little."
+)
 EXAMPLE_STYLE = """<style>
 /* The button of an example is transparent and covers its image. */
 [class*="st-key-example"] {position: relative}
@@ -134,6 +138,9 @@ def show_classes(predictor: Predictor, name: str, pixels: np.ndarray) -> np.ndar
     (overlaid,) = overlay(pixels[None], grad_cam(predictor.classifier, pixels[None], order[:1]))
     st.subheader(f"{names[0]} · {probabilities[order[0]]:.1%}", anchor=False)
     st.caption(escape_markdown(name))
+    scores = predictor.score(features[None], probabilities[None])
+    if scores is not None and scores[0] < predictor.description.familiar_from:
+        st.warning(UNFAMILIAR)
     left, right = st.columns([3, 2], gap="medium")
     captions = ["as the model sees it", f"where it sees {names[0]}"]
     left.image([pixels, overlaid], captions, "stretch")

@@ -93,7 +93,7 @@ def search(name: str, source: str, per_class: int, seed: int) -> None:
 
 
 def write_page(runs: dict) -> None:
-    """Replace the table and the picture of docs/recipes.md: by setting, the accuracy on each set."""
+    """Replace table and picture of docs/recipes.md: by setting, the accuracy on each set."""
     found = {}
     for key, row in runs.items():
         name, setting, _ = key.split("/")

@@ -8,7 +8,6 @@ an export differs too much from Keras, the old exports stay as they are.
 
 import subprocess
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,18 +18,18 @@ from transfer.core.console import quiet
 from transfer.core.errors import UserError, one_line
 from transfer.core.files import MODEL, SPLIT, check_exists, list_files, replacing, sha256
 from transfer.core.stage import run_stage
-from transfer.data.dataset import IMAGES, MANIFEST, Split, load_split
+from transfer.data.dataset import IMAGES, MANIFEST, Split, evenly_spaced, load_split
 from transfer.evaluation.metrics import scores
-from transfer.serving.neighbours import evenly_spaced
 
 if TYPE_CHECKING:  # TensorFlow takes seconds to load
     from transfer.core.runtime import keras
+    from transfer.models.familiarity import Familiarity
     from transfer.serving.engine import Description
     from transfer.serving.export import Predict
 
 EXPORTS = Path("exports")
 CALIBRATION_IMAGES = 200  # of the training images
-TOLERANCE = 1e-3  # of a probability; for int8, the accuracy is checked instead
+TOLERANCE = 1e-3  # of an output; for int8, the accuracy is checked instead
 HEADER = ("format", "accuracy", "largest difference", "MB", "ms per image")
 KERAS, INT8 = "Keras", "model_int8.tflite"
 
@@ -40,12 +39,14 @@ class Trial(NamedTuple):
 
     name: Of the format.
     probabilities: float32 [N, C].
+    familiarity: float32 [N]; None if the format doesn't give it.
     size: Bytes on the disk.
     seconds: For an image, one at a time.
     """
 
     name: str
     probabilities: np.ndarray
+    familiarity: np.ndarray | None
     size: int
     seconds: float
 
@@ -54,21 +55,26 @@ def main() -> None:
     for path in (MODEL, SPLIT / MANIFEST, SPLIT / IMAGES):
         check_exists(path)
 
-    from transfer.models.classifier import load_model, read_description
+    from transfer.models.classifier import load_model, read_description, read_familiarity
     from transfer.serving.engine import Description
     from transfer.serving.export import open_keras
 
     classifier, of_model = load_model(MODEL), read_description(MODEL)
-    classes = of_model.classes
-    made_from = {"model_sha256": sha256(MODEL), "version": git_version(), "familiar_from": None}
-    description = Description(**made_from | asdict(of_model))
+    classes, familiarity = of_model.classes, read_familiarity(MODEL)
+    description = Description(
+        classes,
+        of_model.crop_to_aspect_ratio,
+        model_sha256=sha256(MODEL),
+        version=git_version(),
+        familiar_from=of_model.familiar_from,
+    )
     train, test = (load_split(SPLIT, name) for name in ("train", "test"))
     check_match(classifier, classes, test)
     calibration = train.images[train.rows[evenly_spaced(len(train.rows), CALIBRATION_IMAGES)]]
-    trials = [try_out(KERAS, open_keras(classifier), test, MODEL)]
+    trials = [try_out(KERAS, open_keras(classifier, familiarity), test, MODEL)]
     with replacing(EXPORTS) as folder:
         folder.mkdir()
-        trials += export_all(classifier, description, folder, calibration, test)
+        trials += export_all(classifier, description, familiarity, folder, calibration, test)
         table = tabulate(trials, test.labels)
         print(table)
         check(trials, test.labels)
@@ -102,6 +108,7 @@ def git_version() -> str | None:
 def export_all(
     classifier: "keras.Model",
     description: "Description",
+    familiarity: "Familiarity | None",
     folder: Path,
     calibration: np.ndarray,
     test: Split,
@@ -111,6 +118,7 @@ def export_all(
     Args:
         classifier: The model to export.
         description: What the ONNX file says about it.
+        familiarity: An output of all formats but int8, which is not exact enough.
         folder: Where to write.
         calibration: Images to calibrate int8 with, uint8 [M, H, W, 3].
         test: The test images.
@@ -120,12 +128,11 @@ def export_all(
     """
     from transfer.serving import export
 
-    infer = export.freeze(classifier)
-    saved_model = folder / "saved_model"
+    infer, plain = export.freeze(classifier, familiarity), export.freeze(classifier)
     formats = {
         "saved_model": (lambda p: export.write_saved_model(infer, p), export.open_saved_model),
-        "model.tflite": (lambda p: export.write_litert(saved_model, p), export.open_litert),
-        INT8: (lambda p: export.write_litert(saved_model, p, calibration), export.open_litert),
+        "model.tflite": (lambda p: export.write_litert(infer, p), export.open_litert),
+        INT8: (lambda p: export.write_litert(plain, p, calibration), export.open_litert),
         "model.onnx": (lambda p: export.write_onnx(infer, p, description), export.open_onnx),
     }
     trials = []
@@ -148,7 +155,7 @@ def try_out(name: str, predict: "Predict", test: Split, path: Path) -> Trial:
 
     Args:
         name: Of the format.
-        predict: From pixels to probabilities.
+        predict: From pixels to probabilities and familiarity.
         test: The test images.
         path: The exported file or folder, for its size.
     """
@@ -159,7 +166,9 @@ def try_out(name: str, predict: "Predict", test: Split, path: Path) -> Trial:
         start = time.perf_counter()
         rows.append(predict(pixels))
         seconds += time.perf_counter() - start
-    return Trial(name, np.concatenate(rows), size(path), seconds / len(rows))
+    outputs = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    probabilities, familiarity = outputs["probabilities"], outputs.get("familiarity")
+    return Trial(name, probabilities, familiarity, size(path), seconds / len(rows))
 
 
 def size(path: Path) -> int:
@@ -167,10 +176,13 @@ def size(path: Path) -> int:
     return sum((path / f).stat().st_size for f in list_files(path)) or path.stat().st_size
 
 
-def difference(probabilities: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference of a probability; infinity if the shapes differ."""
-    same_shape = probabilities.shape == expected.shape
-    return float(np.abs(probabilities - expected).max()) if same_shape else np.inf
+def difference(trial: Trial, expected: Trial) -> float:
+    """Return the largest difference of an output; infinity if the shapes differ."""
+    pairs = [(trial.probabilities, expected.probabilities)]
+    if expected.familiarity is not None and trial.name != INT8:
+        pairs.append((trial.familiarity, expected.familiarity))
+    largest = [np.abs(a - b).max() if np.shape(a) == np.shape(b) else np.inf for a, b in pairs]
+    return float(np.max(largest))  # not a number if one of them is not
 
 
 def accuracy(trial: Trial, labels: np.ndarray) -> float:
@@ -187,7 +199,7 @@ def tabulate(trials: list[Trial], labels: np.ndarray) -> str:
     """
     lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1))]
     for trial in trials:
-        largest = difference(trial.probabilities, trials[0].probabilities)
+        largest = difference(trial, trials[0])
         lines.append(
             (
                 trial.name,
@@ -208,22 +220,22 @@ def check(trials: list[Trial], labels: np.ndarray) -> None:
         labels: Of the test images, int [N].
 
     Raises:
-        UserError: A probability differs by more than TOLERANCE or is not a number; or the accuracy
+        UserError: An output differs by more than TOLERANCE or is not a number; or the accuracy
             of int8 is below the 95 % interval of the accuracy of Keras.
     """
-    expected = trials[0].probabilities
     for trial in trials[1:]:
         if trial.name == INT8:
-            received, least = accuracy(trial, labels), scores(labels, expected)["accuracy_low"]
+            least = scores(labels, trials[0].probabilities)["accuracy_low"]
+            received = accuracy(trial, labels)
             if not received >= least:
                 raise UserError(
                     f"{trial.name}: accuracy {received:.4f}, expected at least {least:.4f}, the "
                     f"low end of Keras' 95 % interval; {EXPORTS} stays as it was"
                 )
-        elif not (largest := difference(trial.probabilities, expected)) <= TOLERANCE:
+        elif not (largest := difference(trial, trials[0])) <= TOLERANCE:
             raise UserError(
-                f"{trial.name}: a probability differs from Keras' by {largest:.2g}, expected at "
-                f"most {TOLERANCE:g}; {EXPORTS} stays as it was"
+                f"{trial.name}: an output differs from Keras' by {largest:.2g}, expected at most "
+                f"{TOLERANCE:g}; {EXPORTS} stays as it was"
             )
 
 

@@ -18,7 +18,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -30,11 +30,29 @@ from transfer.core.parallel import CORES, map_in_threads
 from transfer.data.find import START, LeftOut, find_images, is_image
 from transfer.download import fetch
 
+if TYPE_CHECKING:  # TensorFlow takes seconds to load
+    from transfer.serving.predictor import Predictor
+
 BATCH_SIZE = 32  # each core has one batch
 STANDARD_INPUT = "-"
+YES_OR_NO = {True: "yes", False: "no", None: ""}
 
-# The name of an image, and the probabilities of the classes, float32 [C], or why it can't be read.
-Prediction = tuple[str, np.ndarray | str]
+
+class Answer(NamedTuple):
+    """What a model says about an image.
+
+    probabilities: Of the classes, float32 [C].
+    familiarity: From 0 to 1; None if the model can't tell.
+    familiar: Whether that is enough; None if the model can't tell.
+    """
+
+    probabilities: np.ndarray
+    familiarity: float | None = None
+    familiar: bool | None = None
+
+
+# The name of an image, and the answer or why the image can't be read.
+Prediction = tuple[str, Answer | str]
 
 
 def main() -> None:
@@ -52,7 +70,7 @@ def main() -> None:
     def predict(batch: list[str]) -> list[Prediction]:
         decoded = [decode(predictor.decode, name, content) for name in batch]
         pixels = [result for result in decoded if isinstance(result, np.ndarray)]
-        rows = iter(predictor.predict(np.stack(pixels)) if pixels else ())
+        rows = iter(answer(predictor, np.stack(pixels)) if pixels else ())
         return [
             (name, result if isinstance(result, str) else next(rows))
             for name, result in zip(batch, decoded, strict=True)
@@ -153,6 +171,16 @@ def decode(
         return one_line(error)
 
 
+def answer(predictor: "Predictor", pixels: np.ndarray) -> list[Answer]:
+    """Return what a model says about images, uint8 [N, H, W, 3]."""
+    probabilities, features = predictor.predict_with_features(pixels)
+    scores = predictor.score(features, probabilities)
+    if scores is None:
+        return [Answer(row) for row in probabilities]
+    familiar = scores >= predictor.description.familiar_from
+    return list(map(Answer, probabilities, scores.tolist(), familiar.tolist()))
+
+
 def readable(
     batches: Iterable[list[Prediction]], bar: tqdm, failed: list[str], stderr: TextIO
 ) -> Iterator[Prediction]:
@@ -177,28 +205,33 @@ def readable(
 def write_table(predictions: Iterable[Prediction], classes: list[str]) -> None:
     """Print the class and its probability in aligned columns."""
     width = max(map(len, ["class", *classes]))
-    print(f"{'class':<{width}}  probability  image")
-    for name, probabilities in predictions:
+    print(f"{'class':<{width}}  probability  familiar  image")
+    for name, (probabilities, _, familiar) in predictions:
         best = probabilities.argmax()
-        print(f"{classes[best]:<{width}}  {probabilities[best]:11.4f}  {printable(name)}")
+        print(
+            f"{classes[best]:<{width}}  {probabilities[best]:11.4f}  {YES_OR_NO[familiar]:<8}  "
+            f"{printable(name)}"
+        )
 
 
 def write_json(predictions: Iterable[Prediction], classes: list[str]) -> None:
     """Print one JSON object per line, with the probabilities of all classes."""
-    for name, probabilities in predictions:
+    for name, (probabilities, familiarity, familiar) in predictions:
         values = dict(zip(classes, np.round(probabilities.astype(float), 5).tolist(), strict=True))
         best = max(values, key=values.get)
-        row = {"image": name, "class": best, "probability": values[best]}
+        row = {"image": name, "class": best, "probability": values[best], "familiar": familiar}
+        row["familiarity"] = None if familiarity is None else round(familiarity, 5)
         print(json.dumps(row | {"probabilities": values}))
 
 
 def write_csv(predictions: Iterable[Prediction], classes: list[str]) -> None:
     """Print CSV with a header and a column for each class."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "class", "probability", *classes])
-    for name, probabilities in predictions:
+    writer.writerow(["image", "class", "probability", "familiar", *classes])
+    for name, (probabilities, _, familiar) in predictions:
         values = np.round(probabilities.astype(float), 5).tolist()
-        writer.writerow([name, classes[probabilities.argmax()], max(values), *values])
+        best = classes[probabilities.argmax()]
+        writer.writerow([name, best, max(values), YES_OR_NO[familiar], *values])
 
 
 if __name__ == "__main__":

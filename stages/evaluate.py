@@ -19,8 +19,8 @@ from transfer.core.files import (
 from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, given_labels, load_split
 from transfer.evaluation.metrics import curves, mcnemar_test, scores, scores_by_class
-from transfer.evaluation.prediction import predict, uncalibrated
-from transfer.models.classifier import load_model, read_description
+from transfer.evaluation.prediction import predict, predict_and_score, uncalibrated
+from transfer.models.classifier import load_model, read_description, read_familiarity
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the other scores, too.
 COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
@@ -30,16 +30,18 @@ SIGNIFICANT = 0.05
 
 def main() -> None:
     test = load_split(SPLIT, "test")
-    head, model = (predict(load_model(path), test) for path in (HEAD_MODEL, MODEL))
+    head = predict(load_model(HEAD_MODEL), test)
+    model, familiarity = predict_delivered(test)
     head_scores, model_scores = scores(test.labels, head), scores(test.labels, model)
     only_head, only_model, p_value = mcnemar_test(test.labels, head, model)
 
     write_probabilities(head, model)
     corrections = score_corrections(test, model)
     before = score_uncalibrated(test, model)
-    write_scores(head_scores, model_scores, {"mcnemar_p": p_value} | before | corrections)
+    more = {"mcnemar_p": p_value} | before | score_familiarity(familiarity) | corrections
+    write_scores(head_scores, model_scores, more)
     write_classes(test, head, model)
-    write_predictions(test, model)
+    write_predictions(test, model, familiarity)
     for name, header, rows in curves(test.labels, model):
         write_csv(METRICS / f"{name}.csv", header, rows)
     print(
@@ -60,6 +62,19 @@ def main() -> None:
             f"with the fine-tuned model only, {only_head} with the head only (McNemar's test, "
             f"p = {p_value:.2f})"
         )
+
+
+def predict_delivered(test: Split) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what the delivered model says about the test images.
+
+    Returns:
+        Probabilities, float32 [N, C]; and how familiar the images are, float32 [N], or None if the
+        model can't tell.
+    """
+    familiarity = read_familiarity(MODEL)
+    if familiarity is None:
+        return predict(load_model(MODEL), test), None
+    return predict_and_score(load_model(MODEL), test, familiarity.score)
 
 
 def write_probabilities(head: np.ndarray, model: np.ndarray) -> None:
@@ -102,6 +117,17 @@ def score_uncalibrated(test: Split, model: np.ndarray) -> dict[str, float]:
     return {f"uncalibrated_{name}": before[name] for name in ("loss", "calibration_error")}
 
 
+def score_familiarity(familiarity: np.ndarray | None) -> dict[str, float]:
+    """Return the fraction of the test images that are unfamiliar; empty if it is not known.
+
+    Args:
+        familiarity: float [N], or None.
+    """
+    if familiarity is None:
+        return {}
+    return {"unfamiliar": float(np.mean(familiarity < read_description(MODEL).familiar_from))}
+
+
 def write_scores(head: dict[str, float], model: dict[str, float], more: dict[str, float]) -> None:
     """Write the scores over all classes.
 
@@ -138,20 +164,24 @@ def write_classes(test: Split, head: np.ndarray, model: np.ndarray) -> None:
     )
 
 
-def write_predictions(test: Split, model: np.ndarray) -> None:
-    """Write label, prediction and probability of each image, from probabilities, float [N, C]."""
+def write_predictions(test: Split, model: np.ndarray, familiarity: np.ndarray | None) -> None:
+    """Write label, prediction, probability and familiarity of each image.
+
+    Args:
+        test: The test images.
+        model: Probabilities, float [N, C].
+        familiarity: float [N]; None: without that column.
+    """
     names = np.array(test.class_names)
-    write_csv(
-        PREDICTIONS,
-        ("path", "label", "probability", "prediction"),
-        zip(
-            test.paths,
-            names[test.labels],
-            np.round(model.max(axis=1).astype(float), 5),
-            names[model.argmax(axis=1)],
-            strict=True,
-        ),
-    )
+    columns = {
+        "path": test.paths,
+        "label": names[test.labels],
+        "probability": np.round(model.max(axis=1).astype(float), 5),
+        "prediction": names[model.argmax(axis=1)],
+    }
+    if familiarity is not None:
+        columns["familiarity"] = np.round(familiarity.astype(float), 5)
+    write_csv(PREDICTIONS, tuple(columns), zip(*columns.values(), strict=True))
 
 
 if __name__ == "__main__":

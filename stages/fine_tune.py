@@ -33,6 +33,7 @@ from transfer.training.calibration import (
     fit_temperature,
     score,
 )
+from transfer.training.familiarity import measure_familiarity
 from transfer.training.features import Features, compute_features
 from transfer.training.interpolation import interpolate, logits_of_validation
 from transfer.training.launch import run_training
@@ -91,6 +92,8 @@ def main() -> None:
     model = classifier if fraction else load_model(HEAD_MODEL)
     val_logits = logits() if fraction else head_logits
     more = deliver(model, fraction, val_logits, val.labels, params.calibrate)
+    if params.familiarity:
+        more |= add_familiarity(model, train, val, val_logits)
     more |= {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
     report(phase, classifier, len(history), tuned, started, **more)
     state.remove()
@@ -202,6 +205,27 @@ def deliver(
     facts = {"delivered": "fine-tuned" if fraction else "head", "fraction": fraction}
     facts |= {"temperature": description.temperature} if calibrate else {}
     return facts | {"val_accuracy": accuracy, "val_loss": loss}
+
+
+def add_familiarity(
+    model: keras.Model, train: Split, val: Split, logits: np.ndarray
+) -> dict[str, float]:
+    """Save with the delivered model what tells how familiar an image is.
+
+    Args:
+        model: The delivered one.
+        train: The training images.
+        val: The validation images.
+        logits: Of the validation images before calibration, float [N, 1] or [N, classes].
+
+    Returns:
+        The metrics: the limit, and the fraction of the validation images below it.
+    """
+    description = read_description(MODEL)
+    logits = logits / (description.temperature or 1)
+    familiarity, limit, unfamiliar = measure_familiarity(model, train, val, logits)
+    save_model(model, MODEL, replace(description, familiar_from=limit), familiarity)
+    return {"familiar_from": limit, "val_unfamiliar": unfamiliar}
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from transfer.core.files import (
     MODEL,
     MODEL_CARD,
     PLOTS,
+    PREDICTIONS,
     PROBABILITIES,
     SPLIT,
+    iter_csv,
     read_csv,
     replacing,
 )
@@ -42,6 +44,10 @@ def main() -> None:
         "suspects": grids.suspect_grid(train.images, report.first_suspects(grids.SUSPECTS_SHOWN)),
         "mistakes": grids.prediction_grid(test, model, worst, "Worst mistakes"),
     }
+    limit = read_description(MODEL).familiar_from
+    if limit is not None:
+        scores = np.array([float(row["familiarity"]) for row in iter_csv(PREDICTIONS)])
+        drawn["familiarity"] = figures.familiarity(scores, limit)
     facts = report.collect_facts(params.model_dump())
     facts["answered"] = {
         threshold: answered_at_least(test.labels, model, threshold)

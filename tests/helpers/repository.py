@@ -19,6 +19,7 @@ SMALL = {
     "image_size": 32,
     "head_epochs": 1,
     "fine_tune_epochs": 1,
+    "familiarity": True,
 }
 
 

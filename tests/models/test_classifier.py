@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.project import PROJECT
+from transfer.core.errors import UserError
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_base
 from transfer.models.classifier import (
@@ -16,9 +17,11 @@ from transfer.models.classifier import (
     count_trainable_parameters,
     load_model,
     read_description,
+    read_familiarity,
     save_model,
     unfreeze,
 )
+from transfer.models.familiarity import Familiarity
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,8 @@ def save_numbered(path):
     base = build_base("MobileNetV2", 32)
     base.set_weights([w * 0 + i for i, w in enumerate(base.get_weights())])
     model = build_classifier(base, "MobileNetV2", 3, 0.2, 0)
-    save_model(model, Path(path), Description(list("abc"), True))
+    familiarity = Familiarity(np.zeros(1280), np.eye(4, 1280))
+    save_model(model, Path(path), Description(list("abc"), True), familiarity)
 
 
 def test_a_saved_model_has_the_same_bytes_in_another_process(tmp_path):
@@ -106,3 +110,21 @@ def test_a_saved_model_has_the_same_bytes_in_another_process(tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
     with zipfile.ZipFile(files[0]) as saved:
         assert json.loads(saved.read("metadata.json"))["date_saved"] == ""
+
+
+def test_what_tells_unfamiliar_images_is_in_the_models_file_and_keras_opens_it(tmp_path):
+    save_numbered(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").output_shape == (None, 3)
+    found = read_familiarity(tmp_path / "model.keras")
+    np.testing.assert_array_equal(found.directions, np.eye(4, 1280))
+    assert found.centre.shape == (1280,)
+
+    plain = tmp_path / "plain.keras"
+    save_model(load_model(tmp_path / "model.keras"), plain, Description(list("abc"), True))
+    assert read_familiarity(plain) is None
+    assert read_description(plain).familiar_from is None
+    for content in (b"no array", b""):
+        with zipfile.ZipFile(tmp_path / "bad.keras", "w") as file:
+            file.writestr("familiarity.npy", content)
+        with pytest.raises(UserError, match="bad.keras is damaged: familiarity.npy in it can't"):
+            read_familiarity(tmp_path / "bad.keras")

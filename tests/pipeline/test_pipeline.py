@@ -56,6 +56,8 @@ def test_metrics_hold_what_others_rely_on(repository):
         "learning_rate",
         "threads",
         "delivered",
+        "familiar_from",
+        "val_unfamiliar",
     }
     scores = metrics_of(repository, "evaluate")
     assert scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 
@@ -6,9 +9,12 @@ from tests.helpers.models import fit_on, make_split
 from transfer.core.errors import UserError
 from transfer.core.files import sha256
 from transfer.core.runtime import keras
+from transfer.evaluation.prediction import add_features
 from transfer.models.classifier import build_classifier
+from transfer.models.familiarity import learn_familiarity
 from transfer.serving import export
 from transfer.serving.engine import load_engine
+from transfer.serving.export import PROBABILITIES
 from transfer.training.augmentation import Augmentation
 from transfer.training.features import compute_features
 
@@ -35,25 +41,38 @@ def trained(request):
 def test_each_format_agrees_with_keras(trained, description, tmp_path):
     classifier, split = trained
     images = split.images[split.rows]
-    expected = export.open_keras(classifier)(images)
-    assert (expected.argmax(axis=1) == split.labels).all()
-    infer = export.freeze(classifier)
+    _, features = add_features(classifier).predict(images, verbose=0)
+    familiarity = learn_familiarity(features[:9], 2)
+    familiarity = replace(familiarity, directions=familiarity.directions[1:3])
+    expected = export.open_keras(classifier, familiarity)(images)
+    assert (expected[PROBABILITIES].argmax(axis=1) == split.labels).all()
+    assert np.ptp(expected["familiarity"]) > 0.01
+    infer, plain = export.freeze(classifier, familiarity), export.freeze(classifier)
     export.write_saved_model(infer, tmp_path / "saved_model")
-    export.write_litert(tmp_path / "saved_model", tmp_path / "model.tflite")
-    export.write_litert(tmp_path / "saved_model", tmp_path / "int8.tflite", images)
+    export.write_litert(infer, tmp_path / "model.tflite")
+    export.write_litert(plain, tmp_path / "int8.tflite", images)
     export.write_onnx(infer, tmp_path / "model.onnx", description)
     opened = {
         "saved_model": export.open_saved_model(tmp_path / "saved_model"),
         "model.onnx": export.open_onnx(tmp_path / "model.onnx"),
     }
     for predict in opened.values():
-        np.testing.assert_allclose(predict(images), expected, atol=1e-5)
-    one_by_one = {
-        name: np.concatenate([export.open_litert(tmp_path / name)(p[None]) for p in images])
-        for name in ("model.tflite", "int8.tflite")
-    }
-    np.testing.assert_allclose(one_by_one["model.tflite"], expected, atol=1e-5)
-    np.testing.assert_allclose(one_by_one["int8.tflite"], expected, atol=0.02)
+        same(predict(images), expected, 1e-5)
+    predict = export.open_litert(tmp_path / "model.tflite")
+    rows = [predict(pixels[None]) for pixels in images]
+    same({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, expected, 1e-5)
+    predict = export.open_litert(tmp_path / "int8.tflite")
+    rows = [predict(pixels[None]) for pixels in images]
+    assert list(rows[0]) == [PROBABILITIES]
+    probabilities = np.concatenate([row[PROBABILITIES] for row in rows])
+    np.testing.assert_allclose(probabilities, expected[PROBABILITIES], atol=0.02)
+
+
+def same(outputs, expected, tolerance):
+    assert set(outputs) == set(expected)
+    for name, array in expected.items():
+        assert outputs[name].dtype == np.float32
+        np.testing.assert_allclose(outputs[name], array, atol=tolerance)
 
 
 LABELS = np.array([0, 1] * 5)
@@ -61,11 +80,18 @@ KERAS = np.where(LABELS[:, None] == [0, 1], 0.8, 0.2)
 KERAS[0] = 0.4, 0.6  # a mistake
 
 
-def check(**changed):
-    """Check formats, some of which return other probabilities."""
+FAMILIARITY = np.linspace(0.5, 1, 10)
+
+
+def check(familiarity=MappingProxyType({}), **changed):
+    """Check formats, some of which return other probabilities or another familiarity."""
     formats = {script.KERAS: KERAS, "model.onnx": KERAS, script.INT8: KERAS} | changed
     script.check(
-        [script.Trial(name, probabilities, 1, 1) for name, probabilities in formats.items()], LABELS
+        [
+            script.Trial(name, probabilities, familiarity.get(name, FAMILIARITY), 1, 1)
+            for name, probabilities in formats.items()
+        ],
+        LABELS,
     )
 
 
@@ -73,8 +99,12 @@ def test_exports_that_differ_are_refused():
     check()
     check(**{"model.onnx": KERAS + 0.0009, script.INT8: KERAS + 0.05})
     for wrong in (KERAS + 0.0011, KERAS * np.nan, KERAS[:, :1]):
-        with pytest.raises(UserError, match="model.onnx: a probability differs from Keras' by"):
+        with pytest.raises(UserError, match="model.onnx: an output differs from Keras' by"):
             check(**{"model.onnx": wrong})
+    check(familiarity={script.INT8: None})
+    for wrong in (FAMILIARITY + 0.0011, FAMILIARITY * np.nan, None):
+        with pytest.raises(UserError, match="model.onnx: an output differs from Keras' by"):
+            check(familiarity={"model.onnx": wrong})
     with pytest.raises(UserError, match=r"int8.tflite: accuracy 0.1000, expected at least 0.59"):
         check(**{script.INT8: KERAS[:, ::-1]})
 

@@ -12,11 +12,14 @@ import sys
 import threading
 from functools import partial
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import scripts.predict
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository
+from transfer.models.classifier import read_description
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,12 @@ def elsewhere(repository, tmp_path_factory):
         shutil.copytree(PROJECT / part, folder / part)
     (folder / "models").mkdir()
     shutil.copy(repository.folder / "models/model.keras", folder / "models")
+    shutil.copy(repository.folder / "models/head.keras", folder / "models")
+    limit = read_description(folder / "models/model.keras").familiar_from
     with (repository.folder / "metrics/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
+    for row in rows:
+        row["familiar"] = "yes" if float(row["familiarity"]) >= limit else "no"
     for row in rows:
         target = folder / "images" / row["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +50,9 @@ def check(rows, expected):
         other = expected[row["image"]]
         assert row["class"] == other["prediction"]
         assert float(row["probability"]) == pytest.approx(float(other["probability"]), abs=1e-3)
+        assert {True: "yes", False: "no"}.get(row["familiar"], row["familiar"]) == other["familiar"]
+        if "familiarity" in row:  # only with --json
+            assert row["familiarity"] == pytest.approx(float(other["familiarity"]), abs=1e-3)
 
 
 def test_csv_of_a_folder_agrees_with_the_evaluation(elsewhere):
@@ -74,6 +84,7 @@ def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere, p
     assert len(rows) == len(elsewhere.expected) + 1
     check(rows, elsewhere.expected | {url: elsewhere.expected[min(elsewhere.expected)]})
     assert rows[0]["probabilities"][rows[0]["class"]] == rows[0]["probability"]
+    assert "familiarity" in rows[0]
     assert done.returncode == 1
     assert "broken.jpg: " in done.stderr
     assert "missing.jpg: FileNotFoundError: No such file or directory" in done.stderr
@@ -84,14 +95,32 @@ def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere, p
 def test_standard_input_is_an_image_or_a_list_of_images(elsewhere, predict):
     first, second = sorted(elsewhere.expected)[:2]
     header, *rows = predict("-", stdin=f"{first}\n{second}\n".encode()).stdout.splitlines()
-    assert header.split() == ["class", "probability", "image"]
+    assert header.split() == ["class", "probability", "familiar", "image"]
     check(
         [dict(zip(header.split(), row.split(), strict=True)) for row in rows],
         elsewhere.expected,
     )
-    assert [row.split()[2] for row in rows] == [first, second]
+    assert [row.split()[3] for row in rows] == [first, second]
     (row,) = predict("-", stdin=(elsewhere.folder / first).read_bytes()).stdout.splitlines()[1:]
     assert row.split()[0] == elsewhere.expected[first]["prediction"]
+
+
+def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell_says_so(
+    predict, tmp_path
+):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    assert predict(tmp_path / "noise.png").stdout.splitlines()[1].split()[2] == "no"
+    (row,) = csv.DictReader(io.StringIO(predict("--csv", tmp_path).stdout))
+    assert row["familiar"] == "no"
+    (line,) = predict("--json", tmp_path).stdout.splitlines()
+    assert json.loads(line)["familiar"] is False
+
+    head = ("--model", "models/head.keras", tmp_path)
+    (row,) = csv.DictReader(io.StringIO(predict("--csv", *head).stdout))
+    assert row["familiar"] == ""
+    (line,) = predict("--json", *head).stdout.splitlines()
+    assert (json.loads(line)["familiar"], json.loads(line)["familiarity"]) == (None, None)
 
 
 def test_a_folder_is_searched_by_content_and_what_is_no_image_is_named(

@@ -214,6 +214,10 @@ class Params(BaseModel):
         "validation images best, so that it is as sure as it is right "
         "([Guo et al., 2017](https://arxiv.org/abs/1706.04599))."
     )
+    familiarity: bool = Field(
+        description="Store with the delivered model what tells whether an image is like those that "
+        "it learned from ([unfamiliar.md](unfamiliar.md)). It changes nothing else."
+    )
     schedule: Literal["constant", "cosine"] = Field(
         description="How the learning rate goes on in each phase: `constant`, or `cosine`, down "
         "to 0."

@@ -161,6 +161,12 @@ def given_labels(folder: Path, name: str, split: Split) -> tuple[np.ndarray, int
     return labels, len(rows) - len(given)
 
 
+def evenly_spaced(total: int, max_count: int) -> np.ndarray:
+    """Return at most `max_count` of `total` indices, evenly spaced, int [min(total, max_count)]."""
+    count = min(total, max_count)
+    return np.arange(count) * total // max(count, 1)
+
+
 def plain_pixels(split: Split) -> Reader:
     """Return a reader of a split's pixels without augmentation, uint8 [B, H, W, 3]."""
     return lambda indices, view: (split.images[split.rows[indices]],)

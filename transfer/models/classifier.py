@@ -9,12 +9,16 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from transfer.core.errors import UserError, one_line
 from transfer.core.files import check_exists, replacing
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_preprocessing
+from transfer.models.familiarity import Familiarity
 
 METADATA = "metadata.json"  # written by Keras, which reads only its own version from it
+FAMILIARITY = "familiarity.npy"  # which Keras passes over
 
 
 def build_classifier(
@@ -74,20 +78,28 @@ class Description:
     classes: Their names, in the order of the logits.
     crop_to_aspect_ratio: As the parameter of that name: how images are made square.
     temperature: What its logits were divided by; None: they were not.
+    familiar_from: The score from which on an image is familiar; None: the model has no such score.
     """
 
     classes: list[str]
     crop_to_aspect_ratio: bool
     temperature: float | None = None
+    familiar_from: float | None = None
 
 
-def save_model(model: keras.Model, path: Path, description: Description) -> None:
+def save_model(
+    model: keras.Model,
+    path: Path,
+    description: Description,
+    familiarity: Familiarity | None = None,
+) -> None:
     """Save a model as a .keras file; equal models give equal bytes, unlike with Keras alone.
 
     Args:
         model: The classifier.
         path: Of the file, which is replaced whole or not at all.
         description: Stored inside the file.
+        familiarity: Stored inside the file, too, if there is any.
     """
     described = {name: v for name, v in asdict(description).items() if v is not None}
     with replacing(path) as temporary:
@@ -97,6 +109,9 @@ def save_model(model: keras.Model, path: Path, description: Description) -> None
             for name in sorted(saved.namelist()):  # ZipInfo's date is fixed
                 content = _stable(name, saved.read(name), described)
                 stable.writestr(zipfile.ZipInfo(name), content)
+            if familiarity:
+                with stable.open(zipfile.ZipInfo(FAMILIARITY), "w") as entry:
+                    np.save(entry, familiarity.to_array())
 
 
 def _stable(name: str, content: bytes, description: dict) -> bytes:
@@ -132,6 +147,25 @@ def read_description(path: Path) -> Description:
             return Description(**json.loads(saved.read(METADATA))["description"])
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
         raise UserError(f"{path} is not a model of this pipeline; dvc repro makes one") from None
+
+
+def read_familiarity(path: Path) -> Familiarity | None:
+    """Read what `save_model` stored in a model's file about the training images, if anything.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as saved:
+            if FAMILIARITY not in saved.namelist():
+                return None
+            content = io.BytesIO(saved.read(FAMILIARITY))
+            return Familiarity.from_array(np.load(content, allow_pickle=False))  # noqa: TID251
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: {FAMILIARITY} in it can't be read: {one_line(error)}; "
+            "dvc repro makes it again"
+        ) from None
 
 
 def load_model(path: Path) -> keras.Model:

@@ -1,8 +1,16 @@
 """Compile a classifier's frozen layers into functions from pixels to features."""
 
+from collections.abc import Callable
+
+import numpy as np
+
+from transfer.core.parallel import CORES, map_in_threads
 from transfer.core.runtime import keras, tf
+from transfer.data.dataset import StoredArray
 from transfer.models.folding import fold
 from transfer.models.frozen import Inference, compile_inference
+
+BATCH_SIZE = 32  # each core has one batch
 
 
 def pooled_base(classifier: keras.Model, precision: str) -> keras.Model:
@@ -46,3 +54,18 @@ def extract_from_tensors(frozen: keras.Model) -> Inference:
         return frozen(list(tensors), training=False)
 
     return compile_inference(extract, [tf.TensorSpec(t.shape, tf.float32) for t in frozen.inputs])
+
+
+def extract_rows(
+    extract: Callable[[np.ndarray], np.ndarray], images: StoredArray, rows: np.ndarray
+) -> np.ndarray:
+    """Return the features of some images, float32 [N, D].
+
+    Args:
+        extract: From uint8 pixels [B, H, W, 3] to features, float32 [B, D].
+        images: uint8 [M, H, W, 3].
+        rows: Indices into `images`, int [N], at least one.
+    """
+    batches = np.split(rows, range(BATCH_SIZE, len(rows), BATCH_SIZE))
+    features = map_in_threads(lambda batch: extract(images[batch]), batches, 2 * CORES)
+    return np.concatenate(list(features))

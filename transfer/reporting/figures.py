@@ -235,3 +235,27 @@ def selective_answers(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figu
         axis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="upper left")
     return figure
+
+
+@styled
+def familiarity(scores: np.ndarray, limit: float, bins: int = 40) -> Figure:
+    """Plot how many images are how familiar, and the limit.
+
+    Args:
+        scores: float [N], from 0 to 1.
+        limit: The score from which on an image is familiar.
+        bins: Number of bins between the lowest score, or the limit if it is lower, and 1.
+    """
+    figure = Figure(figsize=(7, 3.2))
+    axes = figure.subplots()
+    unfamiliar, familiar = scores[scores < limit], scores[scores >= limit]
+    start = min(scores.min(), limit)
+    colors = [COLORS["wrong"], COLORS["right"]]
+    labels = [f"unfamiliar, {len(unfamiliar)}", f"familiar, {len(familiar)}"]
+    axes.hist(
+        [unfamiliar, familiar], bins, range=(start, 1), stacked=True, color=colors, label=labels
+    )
+    axes.axvline(limit, **REFERENCE)
+    axes.set(xlabel="familiarity", ylabel="images", title="Familiarity of the test images")
+    axes.legend(loc="upper left")
+    return figure

@@ -1,47 +1,68 @@
 """Export a classifier to files that need neither Keras nor this project: SavedModel, LiteRT, ONNX.
 
 All of them take `pixels`, uint8 [N, H, W, 3] for any N, as the Keras model does, and return
-`probabilities`, float32 [N, classes].
+`probabilities`, float32 [N, classes]. If the model can tell it, all but LiteRT in int8 also return
+`familiarity`, float32 [N], which is larger for an image that is more familiar.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 
 from transfer.core.parallel import CORES
 from transfer.core.runtime import keras, tf
-from transfer.evaluation.prediction import to_probabilities
-from transfer.models.folding import fold
+from transfer.evaluation.prediction import add_features, to_probabilities
+from transfer.models.familiarity import Familiarity
+from transfer.models.features import pooled_base
 from transfer.models.frozen import to_onnx
-from transfer.serving.engine import DESCRIPTION, PIXELS, PROBABILITIES, Description
+from transfer.serving.engine import (
+    DESCRIPTION,
+    FAMILIARITY,
+    PIXELS,
+    PROBABILITIES,
+    Description,
+)
 
-Predict = Callable[[np.ndarray], np.ndarray]  # from pixels to probabilities
+Predict = Callable[[np.ndarray], dict[str, np.ndarray]]  # from pixels to the outputs by name
 
 
-def freeze(classifier: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """Return a function from pixels to probabilities that holds the weights as constants.
+def freeze(
+    classifier: keras.Model, familiarity: Familiarity | None = None
+) -> tf.types.experimental.PolymorphicFunction:
+    """Return a function from pixels to the outputs by name that holds the weights as constants.
 
     Constants, because LiteRT's converter loses all variables that don't belong to a Keras model.
     Folded, because the converters don't know grouped convolutions.
+
+    Args:
+        classifier: Made by `build_classifier`.
+        familiarity: Without it, the probabilities are the only output.
     """
-    preprocessing, base, head = (classifier.get_layer(n) for n in ("preprocessing", "base", "head"))
+    preprocessing, head = (classifier.get_layer(name) for name in ("preprocessing", "head"))
     inputs = keras.Input(classifier.input_shape[1:], dtype="uint8")
-    folded = keras.Model(inputs, head(fold(base)(preprocessing(inputs))))
+    features = pooled_base(classifier, "float32")(preprocessing(inputs))
+    folded = keras.Model(inputs, [head.layers[-1](features), features])
     weights = [
         [variable.numpy() for variable in variables]
         for variables in (folded.trainable_variables, folded.non_trainable_variables)
     ]
 
     def infer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits, _ = folded.stateless_call(*weights, pixels, training=False)
+        (logits, features), _ = folded.stateless_call(*weights, pixels, training=False)
         if logits.shape[1] > 1:
-            return {PROBABILITIES: tf.nn.softmax(logits)}
-        second = tf.sigmoid(logits)
-        return {PROBABILITIES: tf.concat([1 - second, second], axis=1)}
+            probabilities = tf.nn.softmax(logits)
+        else:
+            second = tf.sigmoid(logits)
+            probabilities = tf.concat([1 - second, second], axis=1)
+        outputs = {PROBABILITIES: probabilities}
+        if familiarity:
+            outputs[FAMILIARITY] = familiarity.score(features, probabilities)
+        return outputs
 
     signature = [tf.TensorSpec(classifier.input_shape, tf.uint8, PIXELS)]
     return tf.function(infer, input_signature=signature, autograph=False)
@@ -60,21 +81,24 @@ def write_saved_model(infer: Callable, path: Path) -> None:
     (path / "fingerprint.pb").unlink()  # optional and random: equal models would differ by it
 
 
-def write_litert(saved_model: Path, path: Path, calibration: np.ndarray | None = None) -> None:
-    """Convert a SavedModel to a .tflite file.
+def write_litert(infer: Callable, path: Path, calibration: np.ndarray | None = None) -> None:
+    """Convert a classifier to a .tflite file.
 
     Args:
-        saved_model: The folder that `write_saved_model` made.
+        infer: What `freeze` returned.
         path: The file to write.
         calibration: Images, uint8 [M, H, W, 3], from which the converter measures the range of each
             tensor. With them, everything between pixels and probabilities is int8, the kernels
             with a scale per channel; without them, float32.
     """
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
-    if calibration is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ({PIXELS: p[None]} for p in calibration)
-    path.write_bytes(converter.convert())
+    with TemporaryDirectory() as folder:
+        saved_model = Path(folder) / "saved_model"
+        write_saved_model(infer, saved_model)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+        if calibration is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ({PIXELS: p[None]} for p in calibration)
+        path.write_bytes(converter.convert())
 
 
 def write_onnx(infer: Callable, path: Path, description: Description) -> None:
@@ -91,15 +115,30 @@ def write_onnx(infer: Callable, path: Path, description: Description) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def open_keras(classifier: keras.Model) -> Predict:
+def open_keras(classifier: keras.Model, familiarity: Familiarity | None = None) -> Predict:
     """Return the prediction function of Keras itself, with which the exports are compared."""
-    return lambda pixels: to_probabilities(classifier.predict_on_batch(pixels))
+    with_features = add_features(classifier)
+
+    def predict(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        logits, features = with_features.predict_on_batch(pixels)
+        outputs = {PROBABILITIES: to_probabilities(logits)}
+        if familiarity:
+            scores = familiarity.score(features, outputs[PROBABILITIES])
+            outputs[FAMILIARITY] = keras.ops.convert_to_numpy(scores)
+        return outputs
+
+    return predict
 
 
 def open_saved_model(path: Path) -> Predict:
     """Open a SavedModel in TensorFlow."""
     infer = tf.saved_model.load(path).signatures["serving_default"]
-    return lambda pixels: infer(**{PIXELS: tf.constant(pixels)})[PROBABILITIES].numpy()
+
+    def predict(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = infer(**{PIXELS: tf.constant(pixels)})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    return predict
 
 
 def open_litert(path: Path) -> Predict:
@@ -107,7 +146,7 @@ def open_litert(path: Path) -> Predict:
     from ai_edge_litert.interpreter import Interpreter
 
     infer = Interpreter(str(path), num_threads=CORES).get_signature_runner()
-    return lambda pixels: infer(**{PIXELS: pixels})[PROBABILITIES]
+    return lambda pixels: infer(**{PIXELS: pixels})
 
 
 def open_onnx(path: Path) -> Predict:
@@ -117,4 +156,5 @@ def open_onnx(path: Path) -> Predict:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = CORES
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run([PROBABILITIES], {PIXELS: pixels})[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda pixels: dict(zip(names, session.run(names, {PIXELS: pixels}), strict=True))

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer.core.parallel import CORES, map_in_threads
-from transfer.data.dataset import Split
-
-BATCH_SIZE = 32  # each core has one batch
+from transfer.data.dataset import Split, evenly_spaced
+from transfer.models.features import extract_rows
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,8 @@ def build_index(
         max_count: The number of images, if the split has as many.
     """
     indices = evenly_spaced(len(split.rows), max_count)
-    batches = np.split(split.rows[indices], range(BATCH_SIZE, len(indices), BATCH_SIZE))
-    features = map_in_threads(lambda rows: extract(split.images[rows]), batches, 2 * CORES)
-    return NeighbourIndex(split, indices, normalize(np.concatenate(list(features))))
-
-
-def evenly_spaced(total: int, max_count: int) -> np.ndarray:
-    """Return at most `max_count` of `total` indices, evenly spaced, int [min(total, max_count)]."""
-    count = min(total, max_count)
-    return np.arange(count) * total // max(count, 1)
+    features = extract_rows(extract, split.images, split.rows[indices])
+    return NeighbourIndex(split, indices, normalize(features))
 
 
 def normalize(features: np.ndarray) -> np.ndarray:

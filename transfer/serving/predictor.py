@@ -9,7 +9,13 @@ import numpy as np
 
 from transfer.core.runtime import keras
 from transfer.evaluation.prediction import to_probabilities
-from transfer.models.classifier import Description, load_model, read_description
+from transfer.models.classifier import (
+    Description,
+    load_model,
+    read_description,
+    read_familiarity,
+)
+from transfer.models.familiarity import Familiarity
 from transfer.models.features import extract_from_pixels, pooled_base
 from transfer.preprocessing.decoding import try_decode
 
@@ -26,16 +32,31 @@ class Predictor:
     description: Holds the names of the classes.
     predict_with_features: Runs the compiled classifier once; far faster than Keras on a CPU, and
         equal to 1e-4.
+    familiarity: Tells how familiar an image is, if the model has been saved with it.
     """
 
     classifier: keras.Model
     description: Description
     predict_with_features: PredictWithFeatures
+    familiarity: Familiarity | None = None
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """Return the probability of each class, float32 [N, C], for uint8 pixels [N, H, W, 3]."""
         probabilities, _ = self.predict_with_features(pixels)
         return probabilities
+
+    def score(self, features: np.ndarray, probabilities: np.ndarray) -> np.ndarray | None:
+        """Return how familiar images are, float32 [N]; None if the model can't tell.
+
+        An image is familiar from `description.familiar_from` on.
+
+        Args:
+            features: float32 [N, D].
+            probabilities: float32 [N, C].
+        """
+        if self.familiarity is None:
+            return None
+        return keras.ops.convert_to_numpy(self.familiarity.score(features, probabilities))
 
     def decode(self, file: Path | BinaryIO) -> np.ndarray | str:
         """Decode an image to uint8 [H, W, 3]; return the reason in one line if that fails."""
@@ -51,7 +72,9 @@ def load_predictor(path: Path) -> Predictor:
         UserError: There is no file, or it is not a model of this pipeline.
     """
     classifier, description = load_model(path), read_description(path)
-    return Predictor(classifier, description, compile_classifier(classifier))
+    return Predictor(
+        classifier, description, compile_classifier(classifier), read_familiarity(path)
+    )
 
 
 def compile_classifier(classifier: keras.Model) -> PredictWithFeatures:

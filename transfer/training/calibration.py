@@ -25,7 +25,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, smoothing: float) ->
     """
 
     def loss(log_temperature: float) -> float:
-        logs = _log_probabilities(logits / np.exp(log_temperature))
+        logs = log_probabilities(logits / np.exp(log_temperature))
         return -(1 - smoothing) * _of_labels(logs, labels).mean() - smoothing * logs.mean()
 
     found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded")
@@ -54,7 +54,7 @@ def score(logits: np.ndarray, labels: np.ndarray, temperature: float) -> tuple[f
         labels: int [N].
         temperature: 1: as they are.
     """
-    logs = _log_probabilities(logits / temperature)
+    logs = log_probabilities(logits / temperature)
     accuracy, loss = np.mean(logs.argmax(axis=1) == labels), -_of_labels(logs, labels).mean()
     return round(float(accuracy), 6), round(float(loss), 6)
 
@@ -65,7 +65,7 @@ def divide_logits(classifier: keras.Model, temperature: float) -> None:
     dense.set_weights([values / np.float32(temperature) for values in dense.get_weights()])
 
 
-def _log_probabilities(logits: np.ndarray) -> np.ndarray:
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
     """Return float64 [N, classes] of logits [N, 1] or [N, classes]."""
     logits = logits.astype(np.float64)
     if logits.shape[1] == 1:

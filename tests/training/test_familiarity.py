@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from stages.fine_tune import add_familiarity, deliver
+from tests.helpers.models import make_classifier, make_split, stored_split
+from transfer.core.files import HEAD_MODEL, MODEL
+from transfer.evaluation.prediction import predict_and_score
+from transfer.models.classifier import (
+    Description,
+    load_model,
+    read_description,
+    read_familiarity,
+    save_model,
+)
+
+
+@pytest.mark.parametrize(("classes", "calibrate"), [(2, True), (3, False)])
+def test_the_delivered_model_tells_unfamiliar_images(classes, calibrate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    HEAD_MODEL.parent.mkdir()
+    split, model = stored_split(tmp_path, make_split(48, classes)), make_classifier(classes)
+    save_model(model, HEAD_MODEL, Description(split.class_names, crop_to_aspect_ratio=True))
+    logits = model.predict(split.images[split.rows], verbose=0)
+    deliver(model, 1.0, logits, split.labels, calibrate)
+    before = load_model(MODEL).get_weights()
+    found = add_familiarity(model, split, split, logits)
+
+    description, familiarity = read_description(MODEL), read_familiarity(MODEL)
+    assert description.familiar_from == found["familiar_from"] > 0
+    assert (description.temperature is not None) == calibrate
+    delivered = load_model(MODEL)
+    for a, b in zip(delivered.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    _, scores = predict_and_score(delivered, split, familiarity.score)
+    assert found["val_unfamiliar"] == np.mean(scores < found["familiar_from"]) == 1 / 48
+
+    noise = make_split(48, classes)
+    noise.images[:] = np.random.default_rng(1).integers(0, 256, noise.images.shape, np.uint8)
+    _, scores = predict_and_score(delivered, noise, familiarity.score)
+    assert np.mean(scores < found["familiar_from"]) > 0.9
