@@ -109,6 +109,13 @@ def test_exports_that_differ_are_refused():
         check(**{script.INT8: KERAS[:, ::-1]})
 
 
+def test_without_git_there_is_no_version(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert script.git_version() is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert script.git_version() is None
+
+
 def test_the_command_writes_all_formats_and_keeps_old_exports_on_failure(repository, run_here):
     done = run_here(repository.folder, script.main)
     assert done.returncode == 0, done.stderr
