@@ -3,6 +3,7 @@
     python -m scripts.predict cat.jpg holiday/ 'more/*.png' https://example.org/dog.jpg
     find / -name '*.jpg' | python -m scripts.predict --csv - > found.csv
     python -m scripts.predict - < cat.jpg
+    python -m scripts.predict --at-least 0.95 holiday/
 
 A folder means all images below it, whatever their names end in; the other files are named, and
 links are followed. - means an image on standard input, or a list of any of these, one per line.
@@ -13,6 +14,7 @@ import csv
 import glob
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -24,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from transfer.core.console import quiet
-from transfer.core.errors import UserError, one_line, printable, run_main
+from transfer.core.errors import UserError, one_line, printable, run_main, shown
 from transfer.core.files import MODEL, check_exists
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.data.find import START, LeftOut, find_images, is_image
@@ -41,11 +43,13 @@ YES_OR_NO = {True: "yes", False: "no", None: ""}
 class Answer(NamedTuple):
     """What a model says about an image.
 
+    best: The most probable class; None if its probability is below --at-least.
     probabilities: Of the classes, float32 [C].
     familiarity: From 0 to 1; None if the model can't tell.
     familiar: Whether that is enough; None if the model can't tell.
     """
 
+    best: int | None
     probabilities: np.ndarray
     familiarity: float | None = None
     familiar: bool | None = None
@@ -65,18 +69,18 @@ def main() -> None:
 
     from transfer.serving.predictor import load_predictor  # TensorFlow takes seconds to load
 
-    predictor = load_predictor(arguments.model)
+    predictor, least = load_predictor(arguments.model), arguments.at_least
 
     def predict(batch: list[str]) -> list[Prediction]:
         decoded = [decode(predictor.decode, name, content) for name in batch]
         pixels = [result for result in decoded if isinstance(result, np.ndarray)]
-        rows = iter(answer(predictor, np.stack(pixels)) if pixels else ())
+        rows = iter(answer(predictor, np.stack(pixels), least) if pixels else ())
         return [
             (name, result if isinstance(result, str) else next(rows))
             for name, result in zip(batch, decoded, strict=True)
         ]
 
-    failed = []
+    failed, unsure = [], []
     batches = [names[i : i + BATCH_SIZE] for i in range(0, len(names), BATCH_SIZE)]
     # On a terminal, the lines of the output show the progress.
     hidden = sys.stdout.isatty() or None
@@ -85,7 +89,14 @@ def main() -> None:
         tqdm(total=len(names), unit=" images", file=stderr, disable=hidden) as bar,
     ):
         predictions = map_in_threads(predict, batches, 2 * CORES)
-        arguments.write(readable(predictions, bar, failed, stderr), predictor.description.classes)
+        rows = readable(predictions, bar, failed, unsure, stderr)
+        arguments.write(rows, predictor.description.classes)
+    if least:
+        print(
+            f"no class: {len(unsure)} of {len(names)} images, of which no class has a probability "
+            f"of {least:g} or more",
+            file=sys.stderr,
+        )
     if failed:
         raise UserError(f"{len(failed)} of {len(names)} images could not be read")
 
@@ -97,11 +108,33 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", help="files, folders, patterns, URLs, or -")
     parser.add_argument("--model", type=Path, default=MODEL, help=f"instead of {MODEL}")
+    parser.add_argument(
+        "--at-least",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="name no class whose probability is lower, from 0 to 1",
+    )
     form = parser.add_mutually_exclusive_group()
     for name, write in (("--json", write_json), ("--csv", write_csv)):
         form.add_argument(name, dest="write", action="store_const", const=write)
     parser.set_defaults(write=write_table)
     return parser.parse_args()
+
+
+def fraction(text: str) -> float:
+    """Read a number from 0 to 1.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1; received {shown(text)}")
+    return value
 
 
 def check_model(path: Path) -> None:
@@ -171,18 +204,29 @@ def decode(
         return one_line(error)
 
 
-def answer(predictor: "Predictor", pixels: np.ndarray) -> list[Answer]:
-    """Return what a model says about images, uint8 [N, H, W, 3]."""
+def answer(predictor: "Predictor", pixels: np.ndarray, least: float) -> list[Answer]:
+    """Return what a model says about images.
+
+    Args:
+        predictor: The model.
+        pixels: uint8 [N, H, W, 3].
+        least: The lowest probability of a class that is named.
+    """
     probabilities, features = predictor.predict_with_features(pixels)
+    best = [int(row.argmax()) if row.max() >= least else None for row in probabilities]
     scores = predictor.score(features, probabilities)
     if scores is None:
-        return [Answer(row) for row in probabilities]
+        return list(map(Answer, best, probabilities))
     familiar = scores >= predictor.description.familiar_from
-    return list(map(Answer, probabilities, scores.tolist(), familiar.tolist()))
+    return list(map(Answer, best, probabilities, scores.tolist(), familiar.tolist()))
 
 
 def readable(
-    batches: Iterable[list[Prediction]], bar: tqdm, failed: list[str], stderr: TextIO
+    batches: Iterable[list[Prediction]],
+    bar: tqdm,
+    failed: list[str],
+    unsure: list[str],
+    stderr: TextIO,
 ) -> Iterator[Prediction]:
     """Yield the predictions one by one; report the images that could not be read.
 
@@ -190,6 +234,7 @@ def readable(
         batches: Predictions, batch by batch.
         bar: Progress in images, updated after each batch.
         failed: Filled with the names of the images that could not be read.
+        unsure: Filled with the names of the images that get no class.
         stderr: Where to report them.
     """
     for batch in batches:
@@ -197,29 +242,31 @@ def readable(
             if isinstance(result, str):
                 failed.append(name)
                 bar.write(f"{printable(name)}: {result}", file=stderr)
-            else:
-                yield name, result
+                continue
+            if result.best is None:
+                unsure.append(name)
+            yield name, result
         bar.update(len(batch))
 
 
 def write_table(predictions: Iterable[Prediction], classes: list[str]) -> None:
-    """Print the class and its probability in aligned columns."""
+    """Print the class, ? if none is named, and its probability in aligned columns."""
     width = max(map(len, ["class", *classes]))
     print(f"{'class':<{width}}  probability  familiar  image")
-    for name, (probabilities, _, familiar) in predictions:
-        best = probabilities.argmax()
+    for name, (best, probabilities, _, familiar) in predictions:
+        named = "?" if best is None else classes[best]
         print(
-            f"{classes[best]:<{width}}  {probabilities[best]:11.4f}  {YES_OR_NO[familiar]:<8}  "
+            f"{named:<{width}}  {probabilities.max():11.4f}  {YES_OR_NO[familiar]:<8}  "
             f"{printable(name)}"
         )
 
 
 def write_json(predictions: Iterable[Prediction], classes: list[str]) -> None:
     """Print one JSON object per line, with the probabilities of all classes."""
-    for name, (probabilities, familiarity, familiar) in predictions:
+    for name, (best, probabilities, familiarity, familiar) in predictions:
         values = dict(zip(classes, np.round(probabilities.astype(float), 5).tolist(), strict=True))
-        best = max(values, key=values.get)
-        row = {"image": name, "class": best, "probability": values[best], "familiar": familiar}
+        row = {"image": name, "class": None if best is None else classes[best]}
+        row |= {"probability": max(values.values()), "familiar": familiar}
         row["familiarity"] = None if familiarity is None else round(familiarity, 5)
         print(json.dumps(row | {"probabilities": values}))
 
@@ -228,10 +275,10 @@ def write_csv(predictions: Iterable[Prediction], classes: list[str]) -> None:
     """Print CSV with a header and a column for each class."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image", "class", "probability", "familiar", *classes])
-    for name, (probabilities, _, familiar) in predictions:
+    for name, (best, probabilities, _, familiar) in predictions:
         values = np.round(probabilities.astype(float), 5).tolist()
-        best = classes[probabilities.argmax()]
-        writer.writerow([name, best, max(values), YES_OR_NO[familiar], *values])
+        named = "" if best is None else classes[best]
+        writer.writerow([name, named, max(values), YES_OR_NO[familiar], *values])
 
 
 if __name__ == "__main__":

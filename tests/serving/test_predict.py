@@ -17,9 +17,13 @@ import pytest
 from PIL import Image
 
 import scripts.predict
+from tests.helpers.models import make_classifier
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository
-from transfer.models.classifier import read_description
+from transfer.evaluation.prediction import add_features
+from transfer.models.classifier import Description, read_description, save_model
+from transfer.models.familiarity import learn_familiarity
+from transfer.preprocessing.decoding import try_decode
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +34,11 @@ def elsewhere(repository, tmp_path_factory):
         shutil.copytree(PROJECT / part, folder / part)
     (folder / "models").mkdir()
     shutil.copy(repository.folder / "models/model.keras", folder / "models")
-    shutil.copy(repository.folder / "models/head.keras", folder / "models")
     limit = read_description(folder / "models/model.keras").familiar_from
     with (repository.folder / "metrics/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["familiar"] = "yes" if float(row["familiarity"]) >= limit else "no"
+        row["limit"] = limit
     for row in rows:
         target = folder / "images" / row["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +53,11 @@ def check(rows, expected):
         other = expected[row["image"]]
         assert row["class"] == other["prediction"]
         assert float(row["probability"]) == pytest.approx(float(other["probability"]), abs=1e-3)
-        assert {True: "yes", False: "no"}.get(row["familiar"], row["familiar"]) == other["familiar"]
         if "familiarity" in row:  # only with --json
             assert row["familiarity"] == pytest.approx(float(other["familiarity"]), abs=1e-3)
+            assert row["familiar"] is (row["familiarity"] >= other["limit"])
+        else:
+            assert row["familiar"] in ("yes", "no")
 
 
 def test_csv_of_a_folder_agrees_with_the_evaluation(elsewhere):
@@ -105,22 +110,61 @@ def test_standard_input_is_an_image_or_a_list_of_images(elsewhere, predict):
     assert row.split()[0] == elsewhere.expected[first]["prediction"]
 
 
+@pytest.fixture(scope="module")
+def varied(elsewhere):
+    """Save a model that tells the images apart, by features that differ; return its arguments."""
+    decoded = [try_decode(elsewhere.folder / name, 32, True) for name in elsewhere.expected]
+    classifier = make_classifier()
+    logits, features = add_features(classifier).predict(np.stack([p for p, _ in decoded]))
+    head = classifier.get_layer("head").layers[-1]
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel / logits.std(), bias - np.median(logits) / logits.std()])
+    familiarity = learn_familiarity(features, 2)
+    path = elsewhere.folder / "models/varied.keras"
+    save_model(classifier, path, Description(["cats", "dogs"], True, None, 0.75), familiarity)
+    save_model(classifier, path.with_name("plain.keras"), Description(["cats", "dogs"], True))
+    return "--model", "models/varied.keras"
+
+
 def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell_says_so(
-    predict, tmp_path
+    predict, varied, tmp_path
 ):
+    known = list(csv.DictReader(io.StringIO(predict(*varied, "--csv", "images").stdout)))
+    assert {row["familiar"] for row in known} == {"yes"}
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")
-    assert predict(tmp_path / "noise.png").stdout.splitlines()[1].split()[2] == "no"
-    (row,) = csv.DictReader(io.StringIO(predict("--csv", tmp_path).stdout))
+    assert predict(*varied, tmp_path).stdout.splitlines()[1].split()[2] == "no"
+    (row,) = csv.DictReader(io.StringIO(predict(*varied, "--csv", tmp_path).stdout))
     assert row["familiar"] == "no"
-    (line,) = predict("--json", tmp_path).stdout.splitlines()
+    (line,) = predict(*varied, "--json", tmp_path).stdout.splitlines()
     assert json.loads(line)["familiar"] is False
 
-    head = ("--model", "models/head.keras", tmp_path)
-    (row,) = csv.DictReader(io.StringIO(predict("--csv", *head).stdout))
+    plain = ("--model", "models/plain.keras", tmp_path)
+    (row,) = csv.DictReader(io.StringIO(predict("--csv", *plain).stdout))
     assert row["familiar"] == ""
-    (line,) = predict("--json", *head).stdout.splitlines()
+    (line,) = predict("--json", *plain).stdout.splitlines()
     assert (json.loads(line)["familiar"], json.loads(line)["familiarity"]) == (None, None)
+
+
+def test_unsure_answers_are_left_to_a_person(predict, varied):
+    rows = list(csv.DictReader(io.StringIO(predict(*varied, "--csv", "images").stdout)))
+    sure = {row["image"]: float(row["probability"]) for row in rows}
+    least = sum(sorted(sure.values())[2:4]) / 2
+    expected = {name for name, probability in sure.items() if probability > least}
+    assert 0 < len(expected) < len(sure)
+    done = predict(*varied, "--at-least", least, "--csv", "images")
+    some = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert {row["image"] for row in some if row["class"]} == expected
+    assert [row | {"class": ""} for row in some] == [row | {"class": ""} for row in rows]
+    count = f"{len(sure) - len(expected)} of {len(sure)} images"
+    assert done.stderr.splitlines()[-1].startswith(f"no class: {count}, of which no class has")
+    assert done.returncode == 0
+
+    image = next(name for name in sure if name not in expected)
+    (line,) = predict(*varied, "--at-least", least, "--json", image).stdout.splitlines()
+    assert json.loads(line)["class"] is None
+    _, row = predict(*varied, "--at-least", least, image).stdout.splitlines()
+    assert row.split()[0] == "?"
 
 
 def test_a_folder_is_searched_by_content_and_what_is_no_image_is_named(
@@ -181,10 +225,12 @@ def test_without_a_model_a_line_says_where_it_comes_from(predict, tmp_path, monk
     [
         (("models",), "error: there are no images in models"),
         (("--model", "none.keras", "images"), "error: --model: .*there is no none.keras"),
+        (("--at-least", "95", "images"), ".*expected a number from 0 to 1; received '?95'?"),
+        (("--at-least", "high", "images"), ".*expected a number from 0 to 1; received '?high'?"),
     ],
 )
 def test_an_error_is_one_line(predict, arguments, message):
     done = predict(*arguments)
-    assert done.returncode == 1
+    assert done.returncode == (2 if "--at-least" in arguments else 1)  # argparse's own code
     assert re.search(f"^{message}$", done.stderr.splitlines()[-1])
     assert "Traceback" not in done.stderr
