@@ -39,12 +39,19 @@ def test_the_loss_is_the_cross_entropy_of_the_plain_labels():
     assert accuracy == np.mean(logits.argmax(axis=1) == labels)
 
 
-@pytest.mark.parametrize(("image_count", "sure"), [(8, 0.9), (98, 0.99)])  # (N + 1) / (N + 2)
-def test_few_images_that_are_all_right_do_not_make_certain(image_count, sure):
-    labels = np.arange(image_count) % 2
-    logits = np.where(labels, 30.0, -30.0)[:, None]
-    accuracy, loss = score(logits, labels, best_temperature(logits, labels))
-    assert (accuracy, np.exp(-loss)) == pytest.approx((1, sure), abs=1e-3)
+def test_few_images_that_are_all_right_do_not_make_certain():
+    labels = np.arange(800) % 2
+    logits = np.where(labels, 3.0, -3.0)[:, None]
+    few, many = (best_temperature(logits[:n], labels[:n]) for n in (8, 800))
+    assert 0.02 < many < few < 1
+    # At the best temperature T: N * 3 / T * (1 - p) = -log(T), where p = 1 / (1 + exp(-3 / T)).
+    assert 8 * 3 / few * expit(-3 / few) == pytest.approx(-np.log(few), rel=1e-2)
+
+
+def test_few_images_leave_a_model_as_it_is():
+    logits, labels = drawn(5)
+    few, many = (best_temperature(4 * logits[:n], labels[:n]) for n in (6, 4_000))
+    assert 1 < few < many
 
 
 def test_smoothing_asks_for_the_certainty_of_smoothed_labels():

@@ -10,15 +10,20 @@ from scipy.special import log_softmax
 from transfer.core.runtime import keras
 
 LIMITS = 0.02, 50.0  # of the temperature
+PRIOR = 1.0  # chosen on development sets: docs/recipes.md
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray, smoothing: float) -> float:
+def fit_temperature(
+    logits: np.ndarray, labels: np.ndarray, smoothing: float, prior: float = 0
+) -> float:
     """Return the temperature with the lowest loss on smoothed labels.
 
     Args:
         logits: float [N, 1] for two classes, or [N, classes].
         labels: int [N].
         smoothing: Fraction of each target that is spread over all classes.
+        prior: How much a temperature of 1 is preferred: 1 / variance of a normal distribution of
+            its logarithm.
 
     Returns:
         Rounded to four digits, which are more than the labels tell.
@@ -26,24 +31,23 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, smoothing: float) ->
 
     def loss(log_temperature: float) -> float:
         logs = log_probabilities(logits / np.exp(log_temperature))
-        return -(1 - smoothing) * _of_labels(logs, labels).mean() - smoothing * logs.mean()
+        of_labels = -(1 - smoothing) * _of_labels(logs, labels).mean() - smoothing * logs.mean()
+        return of_labels + prior * log_temperature**2 / (2 * len(labels))
 
     found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded")
     return float(f"{np.exp(found.x):.4g}")
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature that suits a model best.
+    """Return the temperature that suits a model best; near 1, if there are few images to tell it.
 
-    The labels are smoothed as by Laplace's rule of succession, as if each class had been seen once
-    more: few images that are all right are no reason to be certain (Platt, 1999).
+    Few images that are all right would make the model certain, at a temperature near 0.
 
     Args:
         logits: As for `fit_temperature`.
         labels: int [N].
     """
-    classes = max(2, logits.shape[1])
-    return fit_temperature(logits, labels, classes / (len(labels) + classes))
+    return fit_temperature(logits, labels, smoothing=0, prior=PRIOR)
 
 
 def score(logits: np.ndarray, labels: np.ndarray, temperature: float) -> tuple[float, float]:
