@@ -59,8 +59,8 @@ def test_what_is_stored_gives_the_same_scores():
     np.testing.assert_array_equal(score(again, known), score(learned, known))
 
 
-@pytest.mark.parametrize(("count", "below"), [(1, 0), (39, 0), (40, 1), (800, 20)])
-def test_the_limit_keeps_97_and_a_half_percent_of_the_images(count, below):
+@pytest.mark.parametrize(("count", "below"), [(1, 0), (49, 0), (50, 1), (800, 16)])
+def test_the_limit_keeps_98_percent_of_the_images(count, below):
     scores = np.linspace(0.30005, 0.9, count, dtype=np.float32)[::-1]
     limit = familiar_from(scores)
     assert round(limit, 4) == limit

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,13 +18,12 @@ import pytest
 from PIL import Image
 
 import scripts.predict
-from tests.helpers.models import make_classifier
+from tests.helpers.models import make_classifier, make_split, stored_split
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository
-from transfer.evaluation.prediction import add_features
-from transfer.models.classifier import Description, read_description, save_model
-from transfer.models.familiarity import learn_familiarity
+from transfer.models.classifier import Description, save_model
 from transfer.preprocessing.decoding import try_decode
+from transfer.training.familiarity import measure_familiarity
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,8 @@ def elsewhere(repository, tmp_path_factory):
         shutil.copytree(PROJECT / part, folder / part)
     (folder / "models").mkdir()
     shutil.copy(repository.folder / "models/model.keras", folder / "models")
-    limit = read_description(folder / "models/model.keras").familiar_from
     with (repository.folder / "metrics/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for row in rows:
-        row["limit"] = limit
     for row in rows:
         target = folder / "images" / row["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +50,6 @@ def check(rows, expected):
         other = expected[row["image"]]
         assert row["class"] == other["prediction"]
         assert float(row["probability"]) == pytest.approx(float(other["probability"]), abs=1e-3)
-        if "familiarity" in row:  # only with --json
-            assert row["familiarity"] == pytest.approx(float(other["familiarity"]), abs=1e-3)
-            assert row["familiar"] is (row["familiarity"] >= other["limit"])
-        else:
-            assert row["familiar"] in ("yes", "no")
 
 
 def test_csv_of_a_folder_agrees_with_the_evaluation(elsewhere):
@@ -89,7 +81,6 @@ def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere, p
     assert len(rows) == len(elsewhere.expected) + 1
     check(rows, elsewhere.expected | {url: elsewhere.expected[min(elsewhere.expected)]})
     assert rows[0]["probabilities"][rows[0]["class"]] == rows[0]["probability"]
-    assert "familiarity" in rows[0]
     assert done.returncode == 1
     assert "broken.jpg: " in done.stderr
     assert "missing.jpg: FileNotFoundError: No such file or directory" in done.stderr
@@ -110,40 +101,51 @@ def test_standard_input_is_an_image_or_a_list_of_images(elsewhere, predict):
     assert row.split()[0] == elsewhere.expected[first]["prediction"]
 
 
+def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell_says_so(
+    predict, tmp_path
+):
+    split, model = stored_split(tmp_path, make_split(60)), make_classifier()
+    logits = model.predict(split.images[split.rows], verbose=0)
+    familiarity, limit, _ = measure_familiarity(model, split, split, logits)
+    description = Description(split.class_names, crop_to_aspect_ratio=True)
+    save_model(model, tmp_path / "plain.keras", description)
+    described = replace(description, familiar_from=limit)
+    save_model(model, tmp_path / "model.keras", described, familiarity)
+    noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    known = split.images[split.rows[:3]]
+    images = {"noise.png": noise} | {f"{i}.png": pixels for i, pixels in enumerate(known)}
+    for name, pixels in images.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+    names = [tmp_path / name for name in images]
+
+    able = ("--model", tmp_path / "model.keras", *names)
+    _, *rows = predict(*able).stdout.splitlines()
+    assert [row.split()[2] for row in rows] == ["no", "yes", "yes", "yes"]
+    rows = list(csv.DictReader(io.StringIO(predict("--csv", *able).stdout)))
+    assert [row["familiar"] for row in rows] == ["no", "yes", "yes", "yes"]
+    rows = [json.loads(line) for line in predict("--json", *able).stdout.splitlines()]
+    assert [row["familiar"] for row in rows] == [False, True, True, True]
+    assert all((row["familiarity"] >= limit) == row["familiar"] for row in rows)
+
+    unable = ("--model", tmp_path / "plain.keras", *names[:1])
+    (row,) = csv.DictReader(io.StringIO(predict("--csv", *unable).stdout))
+    assert row["familiar"] == ""
+    row = json.loads(predict("--json", *unable).stdout)
+    assert (row["familiar"], row["familiarity"]) == (None, None)
+
+
 @pytest.fixture(scope="module")
 def varied(elsewhere):
-    """Save a model that tells the images apart, by features that differ; return its arguments."""
-    decoded = [try_decode(elsewhere.folder / name, 32, True) for name in elsewhere.expected]
+    """Save a model that is more sure of some images than of others; return its arguments."""
+    decoded = [try_decode(elsewhere.folder / name, 32, True)[0] for name in elsewhere.expected]
     classifier = make_classifier()
-    logits, features = add_features(classifier).predict(np.stack([p for p, _ in decoded]))
+    logits = classifier.predict(np.stack(decoded), verbose=0)
     head = classifier.get_layer("head").layers[-1]
     kernel, bias = head.get_weights()
     head.set_weights([kernel / logits.std(), bias - np.median(logits) / logits.std()])
-    familiarity = learn_familiarity(features, 2)
     path = elsewhere.folder / "models/varied.keras"
-    save_model(classifier, path, Description(["cats", "dogs"], True, None, 0.75), familiarity)
-    save_model(classifier, path.with_name("plain.keras"), Description(["cats", "dogs"], True))
+    save_model(classifier, path, Description(["cats", "dogs"], crop_to_aspect_ratio=True))
     return "--model", "models/varied.keras"
-
-
-def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell_says_so(
-    predict, varied, tmp_path
-):
-    known = list(csv.DictReader(io.StringIO(predict(*varied, "--csv", "images").stdout)))
-    assert {row["familiar"] for row in known} == {"yes"}
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "noise.png")
-    assert predict(*varied, tmp_path).stdout.splitlines()[1].split()[2] == "no"
-    (row,) = csv.DictReader(io.StringIO(predict(*varied, "--csv", tmp_path).stdout))
-    assert row["familiar"] == "no"
-    (line,) = predict(*varied, "--json", tmp_path).stdout.splitlines()
-    assert json.loads(line)["familiar"] is False
-
-    plain = ("--model", "models/plain.keras", tmp_path)
-    (row,) = csv.DictReader(io.StringIO(predict("--csv", *plain).stdout))
-    assert row["familiar"] == ""
-    (line,) = predict("--json", *plain).stdout.splitlines()
-    assert (json.loads(line)["familiar"], json.loads(line)["familiarity"]) == (None, None)
 
 
 def test_unsure_answers_are_left_to_a_person(predict, varied):

@@ -18,7 +18,7 @@ from transfer.models.classifier import (
 def test_the_delivered_model_tells_unfamiliar_images(classes, calibrate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     HEAD_MODEL.parent.mkdir()
-    split, model = stored_split(tmp_path, make_split(48, classes)), make_classifier(classes)
+    split, model = stored_split(tmp_path, make_split(60, classes)), make_classifier(classes)
     save_model(model, HEAD_MODEL, Description(split.class_names, crop_to_aspect_ratio=True))
     logits = model.predict(split.images[split.rows], verbose=0)
     deliver(model, 1.0, logits, split.labels, calibrate)
@@ -32,9 +32,9 @@ def test_the_delivered_model_tells_unfamiliar_images(classes, calibrate, tmp_pat
     for a, b in zip(delivered.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
     _, scores = predict_and_score(delivered, split, familiarity.score)
-    assert found["val_unfamiliar"] == np.mean(scores < found["familiar_from"]) == 1 / 48
+    assert found["val_unfamiliar"] == np.mean(scores < found["familiar_from"]) == 1 / 60
 
-    noise = make_split(48, classes)
+    noise = make_split(60, classes)
     noise.images[:] = np.random.default_rng(1).integers(0, 256, noise.images.shape, np.uint8)
     _, scores = predict_and_score(delivered, noise, familiarity.score)
     assert np.mean(scores < found["familiar_from"]) > 0.9
