@@ -56,6 +56,7 @@ def test_metrics_hold_what_others_rely_on(repository):
         "learning_rate",
         "threads",
         "delivered",
+        "fraction",
         "familiar_from",
         "val_unfamiliar",
     }
@@ -69,6 +70,9 @@ def test_metrics_hold_what_others_rely_on(repository):
     predictions = rows_of(repository.folder / "metrics/predictions.csv")
     right = sum(row["label"] == row["prediction"] for row in predictions)
     assert right / len(predictions) == scores["accuracy"]
+    limit = metrics_of(repository, "fine_tune")["familiar_from"]
+    unfamiliar = sum(float(row["familiarity"]) < limit for row in predictions)
+    assert unfamiliar / len(predictions) == scores["unfamiliar"]
     head, both = (
         rows_of(repository.folder / f"metrics/{name}.csv") for name in ("history_head", "history")
     )

@@ -201,3 +201,17 @@ def test_selective_answers_mark_the_thresholds_of_the_last_model():
         [[3 / 4, 0]],
         [[1 / 4, 0]],
     ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "counts"), [([0.5, 0.69, 0.7, 0.9], (2, 2)), ([0.9, 1.0], (0, 2)), ([0.2], (1, 0))]
+)
+def test_familiarity_counts_the_images_below_the_limit_and_from_it_on(scores, counts):
+    (axes,) = figures.familiarity(np.array(scores), 0.7).axes
+    assert legend(axes) == [f"unfamiliar, {counts[0]}", f"familiar, {counts[1]}"]
+    below, above = (sum(bar.get_height() for bar in bars) for bars in axes.containers)
+    assert (below, above) == counts
+    (line,) = axes.lines
+    assert set(line.get_xdata()) == {0.7}
+    start, end = axes.get_xlim()
+    assert start < min(*scores, 0.7) and end > 1

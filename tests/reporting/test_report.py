@@ -121,6 +121,17 @@ def test_the_report_counts_and_lists_the_suspects(facts, tmp_path):
     assert "Not looked for" in html
 
 
+def test_report_and_card_say_what_the_limit_of_familiarity_costs(facts, tmp_path):
+    facts["phases"]["fine-tuned"] |= {"familiar_from": 0.7123, "val_unfamiliar": 0.0213}
+    facts["compared"]["unfamiliar"] = 0.0345
+    for text in render(facts, tmp_path):
+        assert "0.7123" in text and "2.1\u00a0%" in text and "3.5\u00a0%" in text
+    assert 'id="familiarity"' in (tmp_path / "report.html").read_text()
+    del facts["compared"]["unfamiliar"]
+    html, card = render(facts, tmp_path)
+    assert 'id="familiarity"' not in html and "0.7123" not in card
+
+
 def test_named_groups_are_counted(facts, folder, tmp_path):
     rows = read_csv(SPLIT / "manifest.csv")
     for row, group in zip(rows, ("Rex", "Rex", "Minka"), strict=False):
