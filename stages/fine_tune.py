@@ -95,7 +95,8 @@ def main() -> None:
     if params.familiarity:
         more |= add_familiarity(model, train, val, val_logits)
     more |= {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
-    report(phase, classifier, len(history), tuned, started, **more)
+    kept = more["val_accuracy"], more["val_loss"]
+    report(phase, classifier, len(history), kept, started, **more)
     state.remove()
 
 

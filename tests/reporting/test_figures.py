@@ -192,6 +192,7 @@ def test_selective_answers_mark_the_thresholds_of_the_last_model():
     curves = {"head": binary([0.6] * 4), "fine-tuned": binary([0.97, 0.93, 0.92, 0.15])}
     (axes,) = figures.selective_answers(labels, curves).axes
     assert legend(axes) == ["head", "fine-tuned"]
+    assert axes.get_xlim() == (0.8, 1)  # the only wrong answer is at 1; shown from 0.9 - 0.1 on
     head, tuned, *marks = axes.lines
     assert head.get_xydata().tolist() == [[1, 0]]
     np.testing.assert_allclose(tuned.get_xydata(), [[0.25, 0], [0.5, 0], [0.75, 0], [1, 0.25]])

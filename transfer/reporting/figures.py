@@ -216,8 +216,10 @@ def selective_answers(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figu
     """
     figure = Figure(figsize=(7, 4.6))
     axes = figure.subplots()
+    start = 0.9
     for index, (name, probabilities) in enumerate(curves.items()):
         answers = risk_coverage(labels, probabilities)
+        start = min([start, *answers["coverage"][answers["risk"] > 0]])
         color = COLORS.get(name, f"C{index}")
         axes.plot(answers["coverage"], answers["risk"], color=color, label=name)
     for threshold in THRESHOLDS:
@@ -228,7 +230,8 @@ def selective_answers(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figu
             axes.annotate(
                 f"{threshold:g}", point, (0, 6), textcoords="offset points", ha="right", size=8
             )
-    axes.set(xlim=(0, 1), xlabel="images answered", ylabel="wrong among the answered")
+    left = np.floor(10 * start) / 10 - 0.1 if start > 0.1 else 0  # what is left of it is all right
+    axes.set(xlim=(left, 1), xlabel="images answered", ylabel="wrong among the answered")
     axes.set_ylim(0)
     axes.set_title("Selective answers; numbers: lowest probability of an answer")
     for axis in (axes.xaxis, axes.yaxis):
