@@ -87,7 +87,7 @@ export: install  ## export the model for TensorFlow, LiteRT and ONNX to exports/
 	python -m scripts.export
 
 test: install $(VENV)/test-installed  ## run the tests, but for those that test-slow runs
-	python -m pytest -rs -n 2 --dist loadfile -m "not slow"
+	python -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: install $(VENV)/test-installed  ## run the tests of clusters, servers, queues and a browser
 	python -m pytest -rs -n 2 --dist loadfile -m slow

@@ -6,6 +6,8 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 from scripts.project import copy_project
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import SMALL
@@ -14,9 +16,11 @@ from transfer.download.sample import draw_sample
 STAGES = ("download", "split", "train_head", "fine_tune", "evaluate", "plot")
 
 
+@pytest.mark.slow
 def test_all_stages_and_a_prediction_run_as_on_macos(tmp_path):
     draw_sample(tmp_path / "images", 6)
     params = SMALL | {"data_url": str(tmp_path / "images"), "fine_tune_at": 150}
+    params["familiarity"] = False  # uses nothing that only Linux has
     copy_project(tmp_path / "project", "scripts", **params)
     images = sorted(map(str, (tmp_path / "images").rglob("*.jpg")))
     predict = shlex.join(["scripts.predict", "--json", *images])

@@ -119,8 +119,6 @@ def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell
     names = [tmp_path / name for name in images]
 
     able = ("--model", tmp_path / "model.keras", *names)
-    _, *rows = predict(*able).stdout.splitlines()
-    assert [row.split()[2] for row in rows] == ["no", "yes", "yes", "yes"]
     rows = list(csv.DictReader(io.StringIO(predict("--csv", *able).stdout)))
     assert [row["familiar"] for row in rows] == ["no", "yes", "yes", "yes"]
     rows = [json.loads(line) for line in predict("--json", *able).stdout.splitlines()]
@@ -128,8 +126,6 @@ def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell
     assert all((row["familiarity"] >= limit) == row["familiar"] for row in rows)
 
     unable = ("--model", tmp_path / "plain.keras", *names[:1])
-    (row,) = csv.DictReader(io.StringIO(predict("--csv", *unable).stdout))
-    assert row["familiar"] == ""
     row = json.loads(predict("--json", *unable).stdout)
     assert (row["familiar"], row["familiarity"]) == (None, None)
 
@@ -163,10 +159,8 @@ def test_unsure_answers_are_left_to_a_person(predict, varied):
     assert done.returncode == 0
 
     image = next(name for name in sure if name not in expected)
-    (line,) = predict(*varied, "--at-least", least, "--json", image).stdout.splitlines()
-    assert json.loads(line)["class"] is None
     _, row = predict(*varied, "--at-least", least, image).stdout.splitlines()
-    assert row.split()[0] == "?"
+    assert row.split()[::2] == ["?", image]  # familiar is empty, as this model can't tell
 
 
 def test_a_folder_is_searched_by_content_and_what_is_no_image_is_named(
