@@ -69,8 +69,8 @@ def test_mobilenet_v2_cut_at_every_layer():
 @pytest.mark.parametrize(
     "backbone",
     [
-        *("MobileNetV2", "EfficientNetLite0", "ResNet50", "EfficientNetV2B0"),
-        *("MobileNetV3Small", "ConvNeXtTiny"),
+        *("MobileNetV2", "EfficientNetLite0", "MobileNetV3Small", "ConvNeXtTiny"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "EfficientNetV2B0")),
     ],
 )
 def test_backbones_cut_at_some_layers(backbone):

@@ -14,9 +14,8 @@ from transfer.models.classifier import (
 )
 
 
-@pytest.mark.parametrize(
-    ("classes", "calibrate"), [(2, True), pytest.param(3, False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "calibrate"), [(2, True), (3, False)])
 def test_the_delivered_model_tells_unfamiliar_images(classes, calibrate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     HEAD_MODEL.parent.mkdir()

@@ -104,7 +104,7 @@ def test_epochs_continue_the_numbers_of_the_first_phase():
     assert all(len(row) == len(HISTORY_COLUMNS) for row in history)
 
 
-@pytest.mark.parametrize("first_layer", [130, 154])
+@pytest.mark.parametrize("first_layer", [130, pytest.param(154, marks=pytest.mark.slow)])
 def test_training_on_stored_features_is_nearly_that_on_images(tmp_path, monkeypatch, first_layer):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     split, val, histories, weights = make_split(), make_split(), [], []
@@ -126,6 +126,7 @@ def test_training_on_stored_features_is_nearly_that_on_images(tmp_path, monkeypa
     assert 0 < np.abs(weights[0] - weights[1]).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
     split, classifier = make_split(image_count=24), make_classifier()
     base = classifier.get_layer("base")
@@ -151,7 +152,7 @@ def test_training_in_mixed_precision_learns_and_saves_float32(tmp_path):
     np.testing.assert_array_equal(predict(loaded, split), predict(classifier, split))
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_training_on_smoothed_mixed_and_weighted_targets_learns(classes):
     split = make_split(image_count=24, classes=classes)
     augmentation = make_augmentation(random_resized_crop=0.1, color_jitter=0.1, mixup=0.2)

@@ -82,8 +82,12 @@ def assert_near(found, expected, tolerance):
 # Every stored number is rounded; the layers that lie between amplify that.
 @pytest.mark.parametrize(
     ("fine_tune_at", "first_layer", "tolerance"),
-    [(VIEWS_AT, VIEWS_AT, HALF), (130, VIEWS_AT, 8 * HALF), (WHOLE, VIEWS_AT, 8 * HALF)]
-    + [(WHOLE, WHOLE, HALF)],
+    [
+        (VIEWS_AT, VIEWS_AT, HALF),
+        (130, VIEWS_AT, 8 * HALF),
+        pytest.param(WHOLE, VIEWS_AT, 8 * HALF, marks=pytest.mark.slow),
+        pytest.param(WHOLE, WHOLE, HALF, marks=pytest.mark.slow),
+    ],
 )
 def test_stored_features_are_those_computed_anew(
     onnxruntime, classifier, splits, fine_tune_at, first_layer, tolerance
