@@ -91,9 +91,7 @@ def main() -> None:
         fraction = interpolate(classifier, before, logits, val.labels)
     model = classifier if fraction else load_model(HEAD_MODEL)
     val_logits = logits() if fraction else head_logits
-    more = deliver(model, fraction, val_logits, val.labels, params.calibrate)
-    if params.familiarity:
-        more |= add_familiarity(model, train, val, val_logits)
+    more = deliver(model, fraction, val_logits, train, val, params)
     more |= {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
     kept = more["val_accuracy"], more["val_loss"]
     report(phase, classifier, len(history), kept, started, **more)
@@ -173,7 +171,12 @@ def fine_tune_features(
 
 
 def deliver(
-    model: keras.Model, fraction: float, logits: np.ndarray, labels: np.ndarray, calibrate: bool
+    model: keras.Model,
+    fraction: float,
+    logits: np.ndarray,
+    train: Split,
+    val: Split,
+    params: Params,
 ) -> dict[str, object]:
     """Save the fine-tuned model or, if that was better on the validation images, the head's.
 
@@ -181,52 +184,36 @@ def deliver(
         model: The one to save; its logits are divided here if it is to be calibrated.
         fraction: Of the way from the head's model to the fine-tuned one; 0: it is the head's.
         logits: Of the validation images, float [N, 1] or [N, classes].
-        labels: Of the validation images, int [N].
-        calibrate: The parameter of that name.
+        train: The training images.
+        val: The validation images.
+        params: Those of calibration and familiarity are read here.
 
     Returns:
         The metrics that tell which one it is, and how good on the validation images.
     """
-    description = read_description(HEAD_MODEL)
-    if calibrate:
-        temperature = best_temperature(logits, labels)
+    facts = {"delivered": "fine-tuned" if fraction else "head", "fraction": fraction}
+    description, familiarity = read_description(HEAD_MODEL), None
+    if params.calibrate:
+        facts["temperature"] = temperature = best_temperature(logits, val.labels)
         divide_logits(model, temperature)
+        logits = logits / temperature
         description = replace(description, temperature=temperature)
-    accuracy, loss = score(logits, labels, description.temperature or 1)
-    if fraction or calibrate:
-        save_model(model, MODEL, description)
+    if params.familiarity:
+        familiarity, limit, unfamiliar = measure_familiarity(model, train, val, logits)
+        description = replace(description, familiar_from=limit)
+        facts |= {"familiar_from": limit, "val_unfamiliar": unfamiliar}
+    if fraction or params.calibrate or params.familiarity:
+        save_model(model, MODEL, description, familiarity)
     else:
         with replacing(MODEL) as temporary:
             shutil.copyfile(HEAD_MODEL, temporary)
+    accuracy, loss = score(logits, val.labels)
     if not fraction:
         print(
             f"fine_tune: the head alone is not surpassed (validation accuracy {accuracy:.4f}, loss "
             f"{loss:.4f}), so {MODEL} is the head's model"
         )
-    facts = {"delivered": "fine-tuned" if fraction else "head", "fraction": fraction}
-    facts |= {"temperature": description.temperature} if calibrate else {}
     return facts | {"val_accuracy": accuracy, "val_loss": loss}
-
-
-def add_familiarity(
-    model: keras.Model, train: Split, val: Split, logits: np.ndarray
-) -> dict[str, float]:
-    """Save with the delivered model what tells how familiar an image is.
-
-    Args:
-        model: The delivered one.
-        train: The training images.
-        val: The validation images.
-        logits: Of the validation images before calibration, float [N, 1] or [N, classes].
-
-    Returns:
-        The metrics: the limit, and the fraction of the validation images below it.
-    """
-    description = read_description(MODEL)
-    logits = logits / (description.temperature or 1)
-    familiarity, limit, unfamiliar = measure_familiarity(model, train, val, logits)
-    save_model(model, MODEL, replace(description, familiar_from=limit), familiarity)
-    return {"familiar_from": limit, "val_unfamiliar": unfamiliar}
 
 
 if __name__ == "__main__":

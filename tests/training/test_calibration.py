@@ -27,13 +27,13 @@ def test_the_temperature_undoes_a_factor_of_the_logits(classes, factor):
     assert fit_temperature(factor * logits, labels, 0) == pytest.approx(factor, rel=0.1)
     temperature = best_temperature(factor * logits, labels)
     assert temperature == pytest.approx(factor, rel=0.1)
-    expected = score(logits, labels, best_temperature(logits, labels))
-    assert score(factor * logits, labels, temperature) == pytest.approx(expected, rel=1e-3)
+    expected = score(logits / best_temperature(logits, labels), labels)
+    assert score(factor * logits / temperature, labels) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_plain_labels():
     logits, labels = drawn(5)
-    accuracy, loss = score(logits, labels, 1.7)
+    accuracy, loss = score(logits / 1.7, labels)
     expected = -log_softmax(logits / 1.7, axis=1)[np.arange(len(labels)), labels].mean()
     assert loss == pytest.approx(expected)
     assert accuracy == np.mean(logits.argmax(axis=1) == labels)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.fine_tune import add_familiarity, deliver
-from tests.helpers.models import make_classifier, make_split, stored_split
+from stages.fine_tune import deliver
+from tests.helpers.models import PARAMS, make_classifier, make_split, stored_split
 from transfer.core.files import HEAD_MODEL, MODEL
 from transfer.evaluation.prediction import predict_and_score
 from transfer.models.classifier import (
@@ -22,9 +22,9 @@ def test_the_delivered_model_tells_unfamiliar_images(classes, calibrate, tmp_pat
     split, model = stored_split(tmp_path, make_split(60, classes)), make_classifier(classes)
     save_model(model, HEAD_MODEL, Description(split.class_names, crop_to_aspect_ratio=True))
     logits = model.predict(split.images[split.rows], verbose=0)
-    deliver(model, 1.0, logits, split.labels, calibrate)
-    before = load_model(MODEL).get_weights()
-    found = add_familiarity(model, split, split, logits)
+    params = PARAMS.model_copy(update={"calibrate": calibrate, "familiarity": True})
+    found = deliver(model, 1.0, logits, split, split, params)
+    before = model.get_weights()
 
     description, familiarity = read_description(MODEL), read_familiarity(MODEL)
     assert description.familiar_from == found["familiar_from"] > 0

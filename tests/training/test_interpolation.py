@@ -50,7 +50,7 @@ def test_the_best_on_the_validation_images_is_taken(tuned, worse):
             classifier, [a + np.float32(other) * (b - a) for a, b in zip(start, end, strict=True)]
         )
         values = predict(classifier)
-        found[other] = score(values, SPLIT.labels, best_temperature(values, SPLIT.labels))
+        found[other] = score(values / best_temperature(values, SPLIT.labels), SPLIT.labels)
         if other == fraction:
             for value, expected in zip(delivered, classifier.get_weights(), strict=True):
                 np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)

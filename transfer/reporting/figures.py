@@ -10,6 +10,7 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from transfer.evaluation.metrics import (
     BINS,
+    answered_at_least,
     calibration_error,
     one_vs_rest,
     reliability_bins,
@@ -223,9 +224,9 @@ def selective_answers(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figu
         color = COLORS.get(name, f"C{index}")
         axes.plot(answers["coverage"], answers["risk"], color=color, label=name)
     for threshold in THRESHOLDS:
-        given = answers["threshold"] >= threshold
-        if given.any():
-            point = answers["coverage"][given][-1], answers["risk"][given][-1]
+        answered, accuracy, _ = answered_at_least(labels, probabilities, threshold)
+        if answered:
+            point = answered, 1 - accuracy
             axes.plot(*point, "o", color=color, **UNCLIPPED)
             axes.annotate(
                 f"{threshold:g}", point, (0, 6), textcoords="offset points", ha="right", size=8

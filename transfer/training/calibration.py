@@ -50,15 +50,14 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return fit_temperature(logits, labels, smoothing=0, prior=PRIOR)
 
 
-def score(logits: np.ndarray, labels: np.ndarray, temperature: float) -> tuple[float, float]:
-    """Return accuracy and loss, rounded to six digits, of logits divided by a temperature.
+def score(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Return accuracy and loss, rounded to six digits.
 
     Args:
         logits: As for `fit_temperature`.
         labels: int [N].
-        temperature: 1: as they are.
     """
-    logs = log_probabilities(logits / temperature)
+    logs = log_probabilities(logits)
     accuracy, loss = np.mean(logs.argmax(axis=1) == labels), -_of_labels(logs, labels).mean()
     return round(float(accuracy), 6), round(float(loss), 6)
 

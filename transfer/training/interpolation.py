@@ -73,7 +73,7 @@ def interpolate(
     for fraction in FRACTIONS:
         go(fraction)
         values = logits()
-        found[fraction] = score(values, labels, best_temperature(values, labels))
+        found[fraction] = score(values / best_temperature(values, labels), labels)
     # Where no image shows that fine-tuning helps, the head's model is the safe one.
     best = max(FRACTIONS, key=lambda f: (found[f][0], f == 0, -found[f][1]))
     go(best)
