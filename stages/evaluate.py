@@ -23,7 +23,10 @@ from transfer.evaluation.prediction import predict, predict_and_score, uncalibra
 from transfer.models.classifier import load_model, read_description, read_familiarity
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the other scores, too.
-COMPARED = ("accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "calibration_error")
+COMPARED = (
+    *("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1"),
+    *("loss", "roc_auc", "calibration_error"),
+)
 COMPARED_OF_HEAD = ("accuracy", "loss", "roc_auc")
 SIGNIFICANT = 0.05
 

@@ -13,9 +13,7 @@ from transfer.core.files import (
     HISTORY_HEAD,
     MODEL,
     SPLIT,
-    read_csv,
     replacing,
-    write_csv,
 )
 from transfer.core.params import Params
 from transfer.core.params_file import load_params
@@ -35,9 +33,9 @@ from transfer.training.calibration import (
 )
 from transfer.training.familiarity import measure_familiarity
 from transfer.training.features import Features, compute_features
+from transfer.training.history import kept_epoch, read_history, write_history
 from transfer.training.interpolation import interpolate, logits_of_validation
 from transfer.training.launch import run_training
-from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
 from transfer.training.phase import (
     OPTIMIZERS,
     Phase,
@@ -66,14 +64,16 @@ def main() -> None:
     unfreeze(base, first)
     if params.fold_normalization:
         absorb_scales(base)
-    head_history = [tuple(map(float, row.values())) for row in read_csv(HISTORY_HEAD)]
+    head_history = read_history(HISTORY_HEAD)
     phase = fine_tuning_phase(params, len(train.rows), head_history)
     if is_chief:
         print(
             f"fine_tune: from layer {first} of {len(base.layers)}, {base.layers[first].name}; "
             f"{phase.epochs} epochs, learning rate {phase.learning_rate:g}"
         )
-    state = TrainingState(phase.name, params, replicas)
+    state = TrainingState(
+        phase.name, params, replicas, lambda rows: write_history(HISTORY, [*head_history, *rows])
+    )
     features = fine_tune_features(classifier, train, val, first, params)
     targets = build_targets(train, val, params)
     logits = logits_of_validation(classifier, features, len(val.rows), params.batch_size)
@@ -82,8 +82,6 @@ def main() -> None:
         soften(classifier, head_logits, val.labels, params.label_smoothing, replicas)
     before = [variable.numpy() for variable in classifier.trainable_variables]
     history = train_phase(phase, classifier, features, targets, params, state)
-    rows = [(int(epoch), *scores) for epoch, *scores in (*head_history, *history)]
-    write_csv(HISTORY, HISTORY_COLUMNS, rows)
 
     head, tuned = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (head_history, history))
     fraction = float((tuned[0], -tuned[1]) >= (head[0], -head[1]))
@@ -112,7 +110,7 @@ def fine_tuning_phase(params: Params, image_count: int, head_history: list[tuple
         OPTIMIZERS[params.fine_tune_optimizer],
         fine_tuning_rate(params.fine_tune_learning_rate, image_count),
         fine_tuning_epochs(params.fine_tune_epochs, image_count, head_accuracy),
-        first_epoch=int(head_history[-1][0]) + 1,
+        first_epoch=head_history[-1][0] + 1,
     )
 
 

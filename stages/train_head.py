@@ -2,10 +2,20 @@
 
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 
-from transfer.core.files import BASE_WEIGHTS, HEAD_MODEL, HISTORY_HEAD, SPLIT, SUSPECTS, write_csv
+from transfer.core.files import (
+    BASE_WEIGHTS,
+    HEAD_MODEL,
+    HISTORY,
+    HISTORY_HEAD,
+    SPLIT,
+    SUSPECTS,
+    write_csv,
+)
 from transfer.core.params import Params
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
@@ -17,9 +27,9 @@ from transfer.models.classifier import Description, build_classifier, save_model
 from transfer.training.augmentation import build_augmentation
 from transfer.training.convex import plain_and_mirrored, solve_head
 from transfer.training.features import Features, compute_features, features_of
+from transfer.training.history import kept_epoch, restored, write_history
 from transfer.training.kept import KeptFeatures
 from transfer.training.launch import run_training
-from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
 from transfer.training.phase import OPTIMIZERS, Phase, report, train_phase
 from transfer.training.resume import TrainingState
 from transfer.training.strategy import build_replicas
@@ -43,7 +53,7 @@ def main() -> None:
         base, params.backbone, len(train.class_names), params.dropout, params.seed
     )
     phase = Phase("train_head", OPTIMIZERS["adam"], params.head_learning_rate, params.head_epochs)
-    state = TrainingState(phase.name, params, replicas)
+    state = TrainingState(phase.name, params, replicas, partial(write_history, HISTORY))
     if params.head_solver == "lbfgs" and not is_chief:
         sys.exit()  # the solver is no work to share
     features = head_features(classifier, train, val, params)
@@ -55,11 +65,12 @@ def main() -> None:
         history = [(0, *solve_head(classifier, features, train, val, params))]
     else:
         targets = build_targets(train, val, params)
-        history = train_phase(phase, classifier, features, targets, params, state)
+        with restored(HISTORY) if is_chief else nullcontext():  # it shows this run meanwhile
+            history = train_phase(phase, classifier, features, targets, params, state)
 
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)
-    write_csv(HISTORY_HEAD, HISTORY_COLUMNS, history)
+    write_history(HISTORY_HEAD, history)
     kept_row = kept_epoch(history, params.early_stopping)
     report(phase, classifier, history[-1][0], kept_row, started)
     if params.suspects:

@@ -30,6 +30,8 @@ def test_scores_of_two_classes_by_hand():
     assert found["precision"] == pytest.approx(1 / 2)
     assert found["recall"] == pytest.approx(1 / 2)
     assert found["f1"] == pytest.approx(1 / 2)
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert found["roc_auc"] == pytest.approx(
         5 / 6
     )  # of 6 pairs, only (0.6, 0.4) is in the wrong order
@@ -55,6 +57,14 @@ def test_scores_of_three_classes_are_means_over_them():
     assert found["precision"] == pytest.approx((1 / 2 + 0 + 1) / 3)
     assert found["recall"] == pytest.approx((1 + 0 + 1) / 3)
     assert found["roc_auc"] == pytest.approx(1)
+
+
+def test_a_class_that_is_never_found_shows_in_the_balanced_accuracy():
+    labels = np.array([0] * 19 + [1])
+    found = scores(labels, binary(np.full(20, 0.1)))
+    assert found["accuracy"] == pytest.approx(0.95)
+    assert found["balanced_accuracy"] == pytest.approx(0.5)
+    assert found["macro_f1"] == pytest.approx((38 / 39 + 0) / 2)
 
 
 def test_float32_rows_whose_sum_rounds_off_one_cause_no_warning():

@@ -19,7 +19,7 @@ from transfer.models.classifier import (
     unfreeze,
 )
 from transfer.training.features import Features, compute_features
-from transfer.training.loop import HISTORY_COLUMNS, kept_epoch
+from transfer.training.history import HISTORY_COLUMNS, kept_epoch
 from transfer.training.targets import Targets
 from transfer.training.views import stored_features
 

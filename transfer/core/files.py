@@ -30,6 +30,7 @@ MODEL_CARD = Path("models/model_card.md")
 METRICS = Path("metrics")
 HISTORY_HEAD = METRICS / "history_head.csv"
 HISTORY = METRICS / "history.csv"  # of both phases
+STATUS = Path(".training.json")  # only while a training runs
 PREDICTIONS = METRICS / "predictions.csv"
 PLOTS = Path("plots")
 OUTPUTS = (RAW, SPLIT, PROBABILITIES, BASE_WEIGHTS, HEAD_MODEL, MODEL, MODEL_CARD, METRICS, PLOTS)

@@ -6,7 +6,9 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
+    balanced_accuracy_score,
     brier_score_loss,
+    f1_score,
     log_loss,
     precision_recall_curve,
     precision_recall_fscore_support,
@@ -45,10 +47,10 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         probabilities: float [N, C], rows that sum to 1.
 
     Returns:
-        accuracy with Wilson's 95 % interval (accuracy_low, accuracy_high), loss (cross-entropy in
-        nats), precision, recall, f1, roc_auc (one-vs-rest), average_precision, brier (Brier, 1950;
-        half the sum over the classes, so from 0 to 1 for any number of classes) and
-        calibration_error.
+        accuracy with Wilson's 95 % interval (accuracy_low, accuracy_high), balanced_accuracy (mean
+        recall of the classes), macro_f1 (mean F1 of the classes), loss (cross-entropy in nats),
+        precision, recall, f1, roc_auc (one-vs-rest), average_precision, brier (Brier, 1950; half
+        the sum over the classes, so from 0 to 1 for any number of classes) and calibration_error.
     """
     classes = np.arange(probabilities.shape[1])
     # log_loss warns of rows that don't sum to 1: float32 rows sum to 1 ± 1e-7.
@@ -65,6 +67,8 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         "accuracy": float((predictions == labels).mean()),
         "accuracy_low": low,
         "accuracy_high": high,
+        "balanced_accuracy": float(balanced_accuracy_score(labels, predictions)),
+        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
         "loss": float(log_loss(labels, probabilities, labels=classes)),
         "precision": float(precision),
         "recall": float(recall),

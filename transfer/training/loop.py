@@ -11,12 +11,12 @@ from transfer.core.errors import UserError
 from transfer.core.runtime import keras, tf
 from transfer.data.batches import Batches
 from transfer.training.features import Features
+from transfer.training.history import HISTORY_COLUMNS, kept_epoch
 from transfer.training.resume import TrainingState
+from transfer.training.status import Status
 from transfer.training.strategy import Replicas
 from transfer.training.targets import Targets
 from transfer.training.trainer import SharedTrainer, Trainer, compile_for
-
-HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
 
 
 @dataclass(frozen=True)
@@ -111,26 +111,19 @@ def _run_epochs(
         print(f"continuing an interrupted run: {done_here} of {loop.epochs} epochs are done")
     before = loop.first_epoch - 1
     done = before + len(progress.history)
+    callbacks = [progress]
+    if progress.state and is_chief:
+        callbacks.append(Status(progress.state.stage, batches.image_count, loop.batch_size))
     batches.start(done + 1)  # Keras reads two batches before the first epoch, for their shapes
     trainer.fit(
         batches,
         shuffle=False,  # Keras would reorder the batches, with Python's own random numbers
-        callbacks=[progress],
+        callbacks=callbacks,
         validation_data=validation,
         initial_epoch=done,
         epochs=done if progress.is_over() else before + loop.epochs,
         verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
     )
-
-
-def kept_epoch(history: list[tuple], patience: int) -> tuple:
-    """Return the row of the epoch whose weights `fit` keeps.
-
-    Args:
-        history: Rows of HISTORY_COLUMNS.
-        patience: As for `fit`.
-    """
-    return min(history, key=lambda row: row[-1]) if patience else history[-1]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
@@ -35,13 +36,20 @@ class TrainingState:
     Of several processes the chief has the state, and sends it to the others.
     """
 
-    def __init__(self, stage: str, params: Params, replicas: Replicas | None = None) -> None:
+    def __init__(
+        self,
+        stage: str,
+        params: Params,
+        replicas: Replicas | None = None,
+        publish: Callable[[list[tuple]], None] = lambda history: None,
+    ) -> None:
         """Name the file.
 
         Args:
             stage: Its name in dvc.yaml.
             params: Those that dvc.yaml lists for the stage are part of the hash.
             replicas: The devices that share each batch; None: a single one.
+            publish: Called by the chief with the history, at the start and after each epoch.
 
         Raises:
             UserError: Not every process has the same parameters, code, data and libraries.
@@ -55,7 +63,9 @@ class TrainingState:
         runtime = [FROZEN_RUNTIME, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS]
         key = hash_of([content, *runtime, len(replicas) if replicas else 1])[:16]
         self.path = cache_folder() / "training" / f"{stage}-{key}.npz"
-        self.replicas = replicas
+        self.stage, self.replicas = stage, replicas
+        self.is_chief = not replicas or replicas.is_chief
+        self._publish = publish
 
     def restore(self, variables: list[keras.Variable]) -> list[tuple]:
         """Give the variables their saved values and return the saved history.
@@ -66,6 +76,12 @@ class TrainingState:
         Returns:
             Rows of HISTORY_COLUMNS; empty if there is no state, or a damaged one.
         """
+        history = self._read(variables)
+        if self.is_chief:
+            self._publish(history)
+        return history
+
+    def _read(self, variables: list[keras.Variable]) -> list[tuple]:
         content = b""
         with suppress(OSError):
             content = self.path.read_bytes()
@@ -84,12 +100,15 @@ class TrainingState:
     def save(self, variables: list[keras.Variable], history: list[tuple]) -> None:
         """Replace the state so that it survives a power failure; warn if it can't be written.
 
+        The history is published first.
+
         Args:
             variables: Of the trainer and its optimizer.
             history: Rows of HISTORY_COLUMNS.
         """
-        if self.replicas and not self.replicas.is_chief:
+        if not self.is_chief:
             return
+        self._publish(history)
         arrays = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.path.with_suffix(f".{os.getpid()}")  # an equal run may be under way
         try:
