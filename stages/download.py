@@ -19,8 +19,7 @@ from transfer.download.acquire import (
     source_of,
 )
 from transfer.download.aside import kept_if_changed
-from transfer.download.weights import check_base_weights, load_base_weights, save_base_weights
-from transfer.models.backbones import build_base, check_layers
+from transfer.download.base_weights import check_base_weights
 
 WEIGHTS_SIZE = 224  # any would do for the convolutions; the file must not depend on image_size
 
@@ -28,15 +27,12 @@ WEIGHTS_SIZE = 224  # any would do for the convolutions; the file must not depen
 def main() -> None:
     params = load_params()
     read_launch()  # refuse a mistake for train_head here, before any work
-    base = build_base(params.backbone, WEIGHTS_SIZE)
-    check_layers(params, [layer.name for layer in base.layers])
     check_base_weights(params.base_weights, params.backbone)
     parameter, source = source_of(params)
     with errors_about(parameter):
         check_data_url(source)
 
-    load_base_weights(base, params.base_weights, params.backbone)
-    save_base_weights(base, BASE_WEIGHTS)
+    fetch_weights(params.backbone, params.base_weights)
     with errors_about(parameter), kept_if_changed(RAW):
         left_out, groups = acquire_images(source, params.data_sha256, RAW)
     write_csv(GROUPS, GROUPS_COLUMNS, sorted(groups.items()))
@@ -54,6 +50,21 @@ def main() -> None:
     report(left_out)
     if not params.data_sha256 and source not in {"sample", *KNOWN_CONTENT}:
         print(f"download: not verified; `data_sha256: {content_sha256(RAW)}` pins these images")
+
+
+def fetch_weights(backbone: str, base_weights: str) -> None:
+    """Fetch the weights of the base and save them.
+
+    Args:
+        backbone: Its name.
+        base_weights: The parameter of that name.
+    """
+    from transfer.download.weights import load_base_weights, save_base_weights
+    from transfer.models.backbones import build_base  # TensorFlow loads here, after the checks
+
+    base = build_base(backbone, WEIGHTS_SIZE)
+    load_base_weights(base, base_weights, backbone)
+    save_base_weights(base, BASE_WEIGHTS)
 
 
 def report(left_out: LeftOut) -> None:

@@ -15,13 +15,14 @@ from transfer.core.files import (
     SPLIT,
     replacing,
 )
+from transfer.core.layers import layer_index
 from transfer.core.params import Params
 from transfer.core.params_file import load_params
 from transfer.core.processes import read_launch
 from transfer.core.recipes import describe
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, load_split
-from transfer.models.backbones import first_layer, layer_index
+from transfer.models.backbones import first_layer
 from transfer.models.classifier import load_model, read_description, save_model, unfreeze
 from transfer.models.folding import absorb_scales
 from transfer.training.augmentation import build_augmentation

@@ -22,7 +22,7 @@ from transfer.core.processes import read_launch
 from transfer.core.recipes import describe
 from transfer.core.runtime import keras
 from transfer.data.dataset import MANIFEST, Split, load_split, plain_pixels
-from transfer.models.backbones import build_base, check_layers, load_weights
+from transfer.models.backbones import build_base, load_weights
 from transfer.models.classifier import Description, build_classifier, save_model
 from transfer.training.augmentation import build_augmentation
 from transfer.training.convex import plain_and_mirrored, solve_head
@@ -47,7 +47,6 @@ def main() -> None:
         print(describe(dict(params)))
     train, val = load_split(SPLIT, "train"), load_split(SPLIT, "val")
     base = build_base(params.backbone, image_size=train.images.shape[1])
-    check_layers(params, [layer.name for layer in base.layers])  # not after hours of training
     load_weights(base, BASE_WEIGHTS)
     classifier = build_classifier(
         base, params.backbone, len(train.class_names), params.dropout, params.seed

@@ -11,7 +11,6 @@ from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.params import Params
 from transfer.core.params_file import MAX_BYTES, load_params
-from transfer.models.backbones import check_layers, layer_index
 
 TEXT = (PROJECT / "params.yaml").read_text()
 DEFAULTS = yaml.safe_load(TEXT)
@@ -252,27 +251,6 @@ def test_any_edit_of_the_file_is_taken_or_refused(path, start, end, new):
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="is missing; run this from the top of the repository"):
         load_params(tmp_path / "params.yaml")
-
-
-def test_layer_index():
-    names = ["input", "conv", "block_1_expand"]
-    for value in (2, "block_1_expand"):
-        assert layer_index("views_at", value, names) == 2
-    with pytest.raises(UserError, match="^views_at: .*3 layers.*from 0 to 2; received 3"):
-        layer_index("views_at", 3, names)
-    hint = r"^fine_tune_at: .*did you mean block_1_expand\?.*received 'block_1_expant'"
-    with pytest.raises(UserError, match=hint):
-        layer_index("fine_tune_at", "block_1_expant", names)
-
-
-@pytest.mark.parametrize("name", ["fine_tune_at", "views_at"])
-def test_every_parameter_that_names_a_layer_is_checked(load, name):
-    names = ["input", "conv"]
-    check_layers(load(views=1, fine_tune_at=1, views_at="conv"), names)
-    check_layers(load(views=0, fine_tune_at=1, views_at="of another base"), names)
-    wrong = load(**({"views": 1, "fine_tune_at": 1, "views_at": 1} | {name: 2}))
-    with pytest.raises(UserError, match=f"^{name}: .*received 2"):
-        check_layers(wrong, names)
 
 
 def test_parameters_cannot_change(load):

@@ -8,6 +8,7 @@ from tests.helpers.models import write_keras_2
 from tests.helpers.web import LOGIN, send, web
 from transfer.core.errors import UserError
 from transfer.download import fetch, weights
+from transfer.download.base_weights import check_base_weights
 from transfer.download.wheels import WHEELS, tensors_sha256
 from transfer.models.backbones import build_base, load_weights
 
@@ -69,12 +70,12 @@ def test_files_without_the_weights_are_refused(base, tmp_path, content):
 @pytest.mark.parametrize("value", ["imagenet-160x", "imagenet-100", "/nowhere/own.h5"])
 def test_unknown_names_are_refused_before_any_work(value):
     with pytest.raises(UserError, match="expected one of imagenet, imagenet-96, .*received"):
-        weights.check_base_weights(value, "MobileNetV2")
+        check_base_weights(value, "MobileNetV2")
 
 
 @pytest.mark.parametrize("value", ["imagenet", "imagenet-160", "random", "https://host/own.h5"])
 def test_known_names_pass(value):
-    weights.check_base_weights(value, "MobileNetV2")
+    check_base_weights(value, "MobileNetV2")
 
 
 @pytest.mark.parametrize(

@@ -39,16 +39,9 @@ def test_classifiers_on_other_backbones_are_saved_and_loaded(tmp_path, backbone)
     np.testing.assert_array_equal(loaded(PIXELS), classifier(PIXELS))
 
 
-@pytest.mark.parametrize(
-    ("backbone", "message"),
-    [
-        ("MobilNetV2", "expected one of ConvNeXtBase, .*'MobilNetV2' .did you mean MobileNetV2"),
-        ("InceptionV3", "image_size: InceptionV3: Input size must be at least 75x75"),
-    ],
-)
-def test_a_backbone_that_cannot_be_built_is_refused_in_one_line(backbone, message):
-    with pytest.raises(UserError, match=message):
-        build_base(backbone, 32)
+def test_images_that_are_too_small_for_a_backbone_are_refused():
+    with pytest.raises(UserError, match="image_size: InceptionV3: Input size must be at least 75x"):
+        build_base("InceptionV3", 32)
 
 
 def test_keras_weights_come_from_the_mirror(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from transfer.core.errors import UserError, did_you_mean, shown
+from transfer.core.layers import check_layers
 from transfer.core.params import Params
 from transfer.core.recipes import fill
 
@@ -42,10 +43,12 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected `name: value` lines; received {shown(values)}")
     try:
-        return Params.model_validate(fill({_name(key): value for key, value in values.items()}))
+        params = Params.model_validate(fill({_name(key): value for key, value in values.items()}))
     except ValidationError as error:
         lines = [f"{path}: {line}" for line in _explain(error.errors())]
         raise UserError("\nerror: ".join(lines)) from None
+    check_layers(params)
+    return params
 
 
 def _name(key: object) -> str:

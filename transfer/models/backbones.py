@@ -3,15 +3,14 @@
 import inspect
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from transfer.core.errors import UserError, did_you_mean, one_line, shown
+from transfer.core.errors import UserError, one_line
 from transfer.core.files import describe_content
-from transfer.core.params import Params
+from transfer.core.layers import layer_index
 from transfer.core.recipes import AUTO
 from transfer.core.runtime import keras
 from transfer.models.efficientnet_lite import EfficientNetLite0
@@ -22,19 +21,6 @@ BACKBONES = {
     name: getattr(keras.applications, name) for name in dir(keras.applications) if name[0].isupper()
 } | {"EfficientNetLite0": EfficientNetLite0}
 CHANNELS = 3
-
-
-def check_backbone(backbone: str) -> None:
-    """Check the name of a backbone.
-
-    Raises:
-        UserError: There is no such backbone.
-    """
-    if backbone not in BACKBONES:
-        raise UserError(
-            f"backbone: expected one of {', '.join(BACKBONES)}; received {backbone!r}"
-            f"{did_you_mean(backbone, BACKBONES)}"
-        )
 
 
 def build_base(backbone: str, image_size: int) -> keras.Model:
@@ -51,9 +37,8 @@ def build_base(backbone: str, image_size: int) -> keras.Model:
         float32 [N, H, W, C].
 
     Raises:
-        UserError: There is no such backbone, or the images are too small for it.
+        UserError: The images are too small for it.
     """
-    check_backbone(backbone)
     try:
         base = BACKBONES[backbone](
             input_shape=(image_size, image_size, CHANNELS), include_top=False, weights=None
@@ -112,18 +97,6 @@ def build_preprocessing(backbone: str) -> keras.layers.Layer:
     return layer
 
 
-def check_layers(params: Params, layer_names: Sequence[str]) -> None:
-    """Check the parameters that name layers of the base, views_at where there are views.
-
-    Raises:
-        UserError: Not one of its indices or names.
-    """
-    if params.fine_tune_at != AUTO:
-        layer_index("fine_tune_at", params.fine_tune_at, layer_names)
-    if params.views:
-        layer_index("views_at", params.views_at, layer_names)
-
-
 def first_layer(base: keras.Model, fine_tune_at: int | str) -> int:
     """Return the index of the first layer to fine-tune.
 
@@ -144,24 +117,3 @@ def first_layer(base: keras.Model, fine_tune_at: int | str) -> int:
     middle = range(math.ceil(0.6 * len(names)), int(0.7 * len(names)) + 1)
     candidates = [index for index in middle if hasattr(base.layers[index], "kernel")]
     return min(candidates, key=lambda index: count_numbers(frontier(base, live=names[index:])))
-
-
-def layer_index(parameter: str, value: int | str, layer_names: Sequence[str]) -> int:
-    """Return the index of the layer that the value of a parameter means, an index or a name.
-
-    Raises:
-        UserError: Out of range, or no layer of that name.
-    """
-    if isinstance(value, str):
-        if value in layer_names:
-            return layer_names.index(value)
-        raise UserError(
-            f"{parameter}: the base has no layer of that name{did_you_mean(value, layer_names)}; "
-            f"give a name or an index from 0 to {len(layer_names) - 1}; received {shown(value)}"
-        )
-    if value >= len(layer_names):
-        raise UserError(
-            f"{parameter}: the base has {len(layer_names)} layers, so the index must be from "
-            f"0 to {len(layer_names) - 1}; received {shown(value)}"
-        )
-    return value
