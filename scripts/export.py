@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from transfer.core.console import quiet
 from transfer.core.errors import UserError, one_line
-from transfer.core.files import MODEL, SPLIT, check_exists, list_files, replacing, sha256
+from transfer.core.files import MODEL, SPLIT, check_exists, list_files, replacing
 from transfer.core.stage import run_stage
 from transfer.data.dataset import IMAGES, MANIFEST, Split, evenly_spaced, load_split
 from transfer.evaluation.metrics import scores
@@ -55,19 +55,12 @@ def main() -> None:
     for path in (MODEL, SPLIT / MANIFEST, SPLIT / IMAGES):
         check_exists(path)
 
-    from transfer.models.classifier import load_model, read_description, read_familiarity
-    from transfer.serving.engine import Description
-    from transfer.serving.export import open_keras
+    from transfer.models.classifier import load_model, read_familiarity
+    from transfer.serving.export import describe, open_keras
 
-    classifier, of_model = load_model(MODEL), read_description(MODEL)
-    classes, familiarity = of_model.classes, read_familiarity(MODEL)
-    description = Description(
-        classes,
-        of_model.crop_to_aspect_ratio,
-        model_sha256=sha256(MODEL),
-        version=git_version(),
-        familiar_from=of_model.familiar_from,
-    )
+    classifier, familiarity = load_model(MODEL), read_familiarity(MODEL)
+    description = describe(MODEL, git_version())
+    classes = description.classes
     train, test = (load_split(SPLIT, name) for name in ("train", "test"))
     check_match(classifier, classes, test)
     calibration = train.images[train.rows[evenly_spaced(len(train.rows), CALIBRATION_IMAGES)]]

@@ -31,11 +31,13 @@ from transfer.core.files import MODEL, check_exists
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.data.find import START, LeftOut, find_images, is_image
 from transfer.download import fetch
+from transfer.serving.compiled import load_compiled
+from transfer.serving.engine import Engine
 
 if TYPE_CHECKING:  # TensorFlow takes seconds to load
     from transfer.serving.predictor import Predictor
 
-BATCH_SIZE = 32  # each core has one batch
+BATCH_SIZE = 4  # each core has one batch, whose tensors stay in its cache
 STANDARD_INPUT = "-"
 YES_OR_NO = {True: "yes", False: "no", None: ""}
 
@@ -67,9 +69,7 @@ def main() -> None:
     if not names:
         raise UserError(f"there are no images in {', '.join(arguments.images)}")
 
-    from transfer.serving.predictor import load_predictor  # TensorFlow takes seconds to load
-
-    predictor, least = load_predictor(arguments.model), arguments.at_least
+    predictor, least = load_compiled(arguments.model), arguments.at_least
 
     def predict(batch: list[str]) -> list[Prediction]:
         decoded = [decode(predictor.decode, name, content) for name in batch]
@@ -204,7 +204,7 @@ def decode(
         return one_line(error)
 
 
-def answer(predictor: "Predictor", pixels: np.ndarray, least: float) -> list[Answer]:
+def answer(predictor: "Engine | Predictor", pixels: np.ndarray, least: float) -> list[Answer]:
     """Return what a model says about images.
 
     Args:
@@ -212,9 +212,8 @@ def answer(predictor: "Predictor", pixels: np.ndarray, least: float) -> list[Ans
         pixels: uint8 [N, H, W, 3].
         least: The lowest probability of a class that is named.
     """
-    probabilities, features = predictor.predict_with_features(pixels)
+    probabilities, scores = predictor.run(pixels)
     best = [int(row.argmax()) if row.max() >= least else None for row in probabilities]
-    scores = predictor.score(features, probabilities)
     if scores is None:
         return list(map(Answer, best, probabilities))
     familiar = scores >= predictor.description.familiar_from

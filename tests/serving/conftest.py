@@ -33,15 +33,20 @@ def description():
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, description):
-    """Return a small classifier that tells bright from dark, and its .onnx file."""
+def small_classifier():
+    """Return a classifier that tells bright from dark."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((32, 32, 3))
     base = keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2)(inputs), name="base")
-    classifier = build_classifier(base, "MobileNetV2", 2, 0.0, seed=0)
+    return build_classifier(base, "MobileNetV2", 2, 0.0, seed=0)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, small_classifier, description):
+    """Return a small classifier and its .onnx file."""
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export.write_onnx(export.freeze(classifier), path, description)
-    return classifier, path
+    export.write_onnx(export.freeze(small_classifier), path, description)
+    return small_classifier, path
 
 
 @pytest.fixture

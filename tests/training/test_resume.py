@@ -10,13 +10,13 @@ import yaml
 
 from tests.helpers.models import AUGMENTATION, PARAMS, fit_on, make_classifier, make_split, train
 from transfer.core.errors import UserError
-from transfer.core.files import STATUS
+from transfer.core.files import KEPT_SECONDS, STATUS
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
 from transfer.models.classifier import unfreeze
 from transfer.training import status
 from transfer.training.features import compute_features
-from transfer.training.resume import KEPT_SECONDS, TrainingState
+from transfer.training.resume import TrainingState
 from transfer.training.status import Status
 
 

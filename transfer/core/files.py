@@ -6,8 +6,9 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -33,6 +34,7 @@ HISTORY = METRICS / "history.csv"  # of both phases
 STATUS = Path(".training.json")  # only while a training runs
 PREDICTIONS = METRICS / "predictions.csv"
 PLOTS = Path("plots")
+KEPT_SECONDS = 30 * 24 * 3600  # of what nobody has used since, in the user's cache
 OUTPUTS = (RAW, SPLIT, PROBABILITIES, BASE_WEIGHTS, HEAD_MODEL, MODEL, MODEL_CARD, METRICS, PLOTS)
 
 
@@ -70,6 +72,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def cache_folder() -> Path:
     """Return the project's folder in the user's cache, which may not exist yet."""
     return platformdirs.user_cache_path("transfer-learning")
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove the files of a folder of the user's cache that nobody has used for a month."""
+    with suppress(OSError):  # it may be missing or read-only
+        for path in folder.iterdir():
+            if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def refuse_output(path: Path, name: str) -> None:
@@ -121,6 +131,14 @@ def list_files(folder: Path) -> list[str]:
     return sorted(names, key=os.fsencode)
 
 
+def files_of(dependency: Path) -> list[Path]:
+    """Return a file, or the files below a folder without Python's caches, which come and go."""
+    if not dependency.is_dir():
+        return [dependency]
+    names = map(Path, list_files(dependency))
+    return [dependency / name for name in names if "__pycache__" not in name.parts]
+
+
 def is_plain(text: str) -> bool:
     """Return whether a name or an address fits into one line of a UTF-8 file."""
     return re.search("[\x00-\x1f\x7f\ud800-\udfff]", text) is None
@@ -139,6 +157,11 @@ def sha256(path: Path) -> str:
     """Return the hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of(parts: object) -> str:
+    """Return a hex SHA-256 of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, values: dict) -> None:

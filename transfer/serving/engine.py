@@ -54,6 +54,17 @@ class Engine:
         pixels, reason = try_decode(file, self.size, self.description.crop_to_aspect_ratio)
         return reason if pixels is None else pixels
 
+    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return probabilities, float32 [N, C], and how familiar images are, float32 [N], or None.
+
+        Args:
+            pixels: uint8 [N, H, W, 3].
+        """
+        known = (PROBABILITIES, FAMILIARITY)
+        names = [output.name for output in self.session.get_outputs() if output.name in known]
+        outputs = dict(zip(names, self.session.run(names, {PIXELS: pixels}), strict=True))
+        return outputs[PROBABILITIES], outputs.get(FAMILIARITY)
+
     def predict(self, pixels: np.ndarray) -> list[dict]:
         """Predict some images.
 
@@ -64,14 +75,9 @@ class Engine:
             For each image what `python -m scripts.predict --json` prints, without its name, and
             `familiarity` and `familiar`: None, if the export has no familiarity.
         """
-        known = (PROBABILITIES, FAMILIARITY)
-        names = [output.name for output in self.session.get_outputs() if output.name in known]
-        outputs = dict(zip(names, self.session.run(names, {PIXELS: pixels}), strict=True))
-        familiarity = outputs.get(FAMILIARITY, [None] * len(pixels))
-        return [
-            self._answer(*values)
-            for values in zip(outputs[PROBABILITIES], familiarity, strict=True)
-        ]
+        probabilities, familiarity = self.run(pixels)
+        scores = [None] * len(pixels) if familiarity is None else familiarity
+        return [self._answer(*row) for row in zip(probabilities, scores, strict=True)]
 
     def _answer(self, probabilities: np.ndarray, familiarity: np.float32 | None) -> dict:
         rounded = np.round(probabilities.astype(float), 5).tolist()

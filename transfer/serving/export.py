@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
+from transfer.core.files import sha256
 from transfer.core.parallel import CORES
 from transfer.core.runtime import keras, tf
 from transfer.evaluation.prediction import add_features, to_probabilities
+from transfer.models.classifier import read_description
 from transfer.models.familiarity import Familiarity
 from transfer.models.features import pooled_base
 from transfer.models.frozen import to_onnx
@@ -66,6 +68,23 @@ def freeze(
 
     signature = [tf.TensorSpec(classifier.input_shape, tf.uint8, PIXELS)]
     return tf.function(infer, input_signature=signature, autograph=False)
+
+
+def describe(path: Path, version: str | None) -> Description:
+    """Return what users of an export have to know.
+
+    Args:
+        path: Of the .keras file that is exported.
+        version: Of the project.
+    """
+    known = read_description(path)
+    return Description(
+        known.classes,
+        known.crop_to_aspect_ratio,
+        model_sha256=sha256(path),
+        version=version,
+        familiar_from=known.familiar_from,
+    )
 
 
 def write_saved_model(infer: Callable, path: Path) -> None:

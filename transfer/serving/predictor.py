@@ -45,6 +45,15 @@ class Predictor:
         probabilities, _ = self.predict_with_features(pixels)
         return probabilities
 
+    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return probabilities, float32 [N, C], and how familiar images are, float32 [N], or None.
+
+        Args:
+            pixels: uint8 [N, H, W, 3].
+        """
+        probabilities, features = self.predict_with_features(pixels)
+        return probabilities, self.score(features, probabilities)
+
     def score(self, features: np.ndarray, probabilities: np.ndarray) -> np.ndarray | None:
         """Return how familiar images are, float32 [N]; None if the model can't tell.
 

@@ -1,10 +1,7 @@
 """The state of a training after each epoch, from which an interrupted run continues."""
 
-import hashlib
 import io
-import json
 import os
-import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,13 +13,12 @@ import yaml
 
 from transfer.core.cpu import THREADS
 from transfer.core.errors import UserError
-from transfer.core.files import cache_folder, list_files, sha256
+from transfer.core.files import cache_folder, files_of, hash_of, remove_unused, sha256
 from transfer.core.params import Params
 from transfer.core.runtime import FROZEN_RUNTIME, keras
 from transfer.training.strategy import Replicas
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "opencv-python-headless", "tensorflow", "tf2onnx")
-KEPT_SECONDS = 30 * 24 * 3600  # of what nobody has used since
 
 
 class TrainingState:
@@ -125,11 +121,9 @@ class TrainingState:
 
     def remove(self) -> None:
         """Remove the state, once the results are written, and any state after a month."""
-        with suppress(OSError):  # the folder may be missing or read-only
+        with suppress(OSError):  # the folder may be read-only
             self.path.unlink(missing_ok=True)
-            for old in self.path.parent.iterdir():
-                if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-                    old.unlink(missing_ok=True)
+        remove_unused(self.path.parent)
 
 
 def content_key(stage: str, params: Params) -> str:
@@ -152,16 +146,3 @@ def content_key(stage: str, params: Params) -> str:
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that the result of a training depends on."""
     return {d.name: d.version for d in distributions() if d.name in LIBRARIES}
-
-
-def hash_of(parts: object) -> str:
-    """Return a hex SHA-256 of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def files_of(dependency: Path) -> list[Path]:
-    """Return a file, or the files below a folder without Python's caches, which come and go."""
-    if not dependency.is_dir():
-        return [dependency]
-    names = map(Path, list_files(dependency))
-    return [dependency / name for name in names if "__pycache__" not in name.parts]

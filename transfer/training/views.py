@@ -18,7 +18,14 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from transfer.core.errors import UserError
-from transfer.core.files import cache_folder, replacing, sha256
+from transfer.core.files import (
+    KEPT_SECONDS,
+    cache_folder,
+    files_of,
+    hash_of,
+    replacing,
+    sha256,
+)
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.core.runtime import FROZEN_RUNTIME, keras
 from transfer.data.dataset import Reader, Split, StoredArray, plain_pixels, write_array_header
@@ -26,7 +33,7 @@ from transfer.models.features import extract_from_pixels, extract_from_tensors, 
 from transfer.models.folding import between, count_numbers, frontier
 from transfer.training.augmentation import Augmentation, augmented_pixels
 from transfer.training.features import Features, through
-from transfer.training.resume import KEPT_SECONDS, files_of, hash_of, library_versions
+from transfer.training.resume import library_versions
 
 BATCH = 32  # images
 NAMES = ("train", "val")
