@@ -19,7 +19,7 @@ JOBS := 1
 SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review serve sweep export test test-slow lint repeat \
+.PHONY: help install lock audit demo run app review watch serve sweep export test test-slow lint repeat \
   faults bench bench-quick
 .DEFAULT_GOAL := help
 
@@ -76,6 +76,9 @@ app: install $(VENV)/app-installed  ## serve a web page that classifies images, 
 
 review: install $(VENV)/app-installed  ## serve a web page to correct wrong labels, on this machine
 	python -m streamlit run app/review.py
+
+watch: install $(VENV)/app-installed  ## serve a web page that follows a training, on this machine
+	python -m streamlit run app/watch.py
 
 serve: $(VENV)/service/installed  ## serve predictions over HTTP, on this machine; SERVE="--port 9000"
 	$(<D)/bin/python -m service $(SERVE)
