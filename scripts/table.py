@@ -66,14 +66,10 @@ def main() -> None:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        return
-    texts = [to_text(row) for row in rows]
-    columns = [column for column in texts[0] if any(text[column] for text in texts)]
-    cells = [[text[column] for column in columns] for text in texts]
-    if arguments.md:
-        print(to_markdown(columns, cells), end="")
+    elif arguments.md:
+        print(to_markdown(*to_cells(rows)), end="")
     else:
-        print_aligned(columns, cells)
+        print_aligned(*to_cells(rows))
 
 
 def sort_out(revisions: list[dict]) -> tuple[list[dict], dict[str, list[str]]]:
@@ -173,6 +169,13 @@ def describe(point: dict, name: str, value: object) -> str:
     if name not in point["params"]:
         return f"other {printable(name)}"
     return printable(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+def to_cells(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the cells for people, without columns in which no row has anything."""
+    texts = [to_text(row) for row in rows]
+    columns = [column for column in texts[0] if any(text[column] for text in texts)]
+    return columns, [[text[column] for column in columns] for text in texts]
 
 
 def to_text(row: dict) -> dict[str, str]:
