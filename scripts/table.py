@@ -49,27 +49,21 @@ WIDTH = 100  # where the output is no terminal
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--md", action="store_true", help="print Markdown")
-    form.add_argument("--csv", action="store_true", help="print CSV, with all digits")
+    forms = parser.add_mutually_exclusive_group()
+    for form in ("md", "csv"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form)
     arguments = parser.parse_args()
     if not git("rev-parse", "HEAD"):
         raise UserError("there is no commit, to which experiments belong; `git commit` makes one")
     points, others = sort_out(list_revisions())
+    if points:
+        rows = [make_row(alike) for alike in sorted(gather(points), key=merit)]
+        print_rows(rows, arguments.form)
     for reason, names in others.items():
         named = printable(", ".join(names))
         print(f"table: {reason}: {named}; {ADVICE[reason]}", file=sys.stderr)
     if not points:
         raise UserError("there are no scores on this commit; `dvc repro` makes them")
-    rows = [make_row(alike) for alike in sorted(gather(points), key=merit)]
-    if arguments.csv:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    elif arguments.md:
-        print(to_markdown(*to_cells(rows)), end="")
-    else:
-        print_aligned(*to_cells(rows))
 
 
 def sort_out(revisions: list[dict]) -> tuple[list[dict], dict[str, list[str]]]:
@@ -169,6 +163,23 @@ def describe(point: dict, name: str, value: object) -> str:
     if name not in point["params"]:
         return f"other {printable(name)}"
     return printable(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+def print_rows(rows: list[dict], form: str | None) -> None:
+    """Print rows that `make_row` returned.
+
+    Args:
+        rows: At least one.
+        form: md; csv, with all digits; or None, for a terminal.
+    """
+    if form == "csv":
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    elif form == "md":
+        print(to_markdown(*to_cells(rows)), end="")
+    else:
+        print_aligned(*to_cells(rows))
 
 
 def to_cells(rows: list[dict]) -> tuple[list[str], list[list[str]]]:

@@ -1,5 +1,6 @@
 """How experiments are tabulated; test_experiments.py makes real ones and tabulates them."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from scripts.table import (
     gather,
     make_row,
     merit,
-    print_aligned,
+    print_rows,
     sort_out,
     to_cells,
     to_markdown,
@@ -168,10 +169,19 @@ def test_it_fits_into_100_columns(capsys):
     Path("queue.out").write_text("fine_tune: epoch 2, accuracy 0.9, 1200 s\n")
     setting = {"log": "queue.out", "fine_tune_at": 98, "fine_tune_learning_rate": 0.0003}
     seeds = [experiment(f"sweep-1126-114729-{n}", seed=n, **setting) for n in (1, 2, 3)]
-    print_aligned(*to_cells(rows_of(listing(*seeds))))
+    print_rows(rows_of(listing(*seeds)), None)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     assert [line.split()[0] for line in lines if "sweep" in line] == [e["name"] for e in seeds]
+
+
+def test_csv_has_numbers_with_all_digits(capsys):
+    seeds = [experiment(f"s{n}", accuracy=0.9 + n / 300, seed=n, dropout=0.5) for n in (1, 2)]
+    print_rows(rows_of(listing(*seeds)), "csv")
+    best, main = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (best["experiment"], best["changed"], best["seeds"]) == ("s1 s2", "dropout=0.5", "2")
+    assert (best["validation accuracy"], best["validation accuracy ±"]) == ("0.905", "0.00236")
+    assert (main["low"], main["high"], main["test loss ±"]) == ("0.8", "0.95", "")
 
 
 def test_columns_in_which_no_row_has_anything_are_left_out():
