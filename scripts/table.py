@@ -50,8 +50,8 @@ WIDTH = 100  # where the output is no terminal
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     forms = parser.add_mutually_exclusive_group()
-    for form in ("md", "csv"):
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form)
+    for form, text in (("md", "Markdown"), ("csv", "CSV, with all digits")):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=text)
     arguments = parser.parse_args()
     if not git("rev-parse", "HEAD"):
         raise UserError("there is no commit, to which experiments belong; `git commit` makes one")

@@ -14,7 +14,15 @@ from transfer.core.errors import UserError
 CATS, DOGS = ([f"{name}/{number:02}.jpg" for number in range(20)] for name in ("cats", "dogs"))
 
 
-def write_results(repository, wrong=(), images=(*CATS, *DOGS), model="1", raw="1", dropout=0.2):
+def write_results(
+    repository,
+    wrong=(),
+    corrected=(),
+    images=(*CATS, *DOGS),
+    model="1",
+    raw="1",
+    dropout=0.2,
+):
     """Write what a run leaves in git: predictions, parameters and dvc.lock."""
     metrics = repository.folder / "metrics"
     metrics.mkdir(exist_ok=True)
@@ -24,6 +32,7 @@ def write_results(repository, wrong=(), images=(*CATS, *DOGS), model="1", raw="1
         writer.writerow(("path", "label", "probability", "prediction"))
         for path in images:
             label = path.split("/")[0]
+            label = other[label] if path in corrected else label
             writer.writerow((path, label, 0.9, other[label] if path in wrong else label))
     (repository.folder / "params.yaml").write_text("dropout: 0.2  # a comment\nrate: 1e-05\n")
     params = {"params.yaml": {"dropout": dropout, "rate": 1e-05}}
@@ -62,7 +71,7 @@ def results(tmp_path_factory):
     record(f"{ours}/edited", dropout=0.5)
     record(f"{others}/better", wrong=CATS)
     record(f"{others}/earlier", wrong=CATS)
-    record("refs/tags/seed-1", images=(*CATS[15:], *DOGS), wrong=DOGS[:1])
+    record("refs/tags/seed-1", images=[*CATS[15:], *DOGS], corrected=CATS[15:16], wrong=DOGS[:1])
     record("refs/tags/cats", images=["cats/a.jpg"])
     record("refs/tags/new-images", raw="2")
     return repository
@@ -109,10 +118,10 @@ def test_experiments_of_other_commits_and_the_workspace_have_names_too(said, res
 def test_only_the_images_of_both_splits_are_compared(said):
     first, second = said("main", "seed-1").splitlines()
     assert first == (
-        "main has 40 test images, seed-1 has 25; the 25 that have the same path and label in both "
+        "main has 40 test images, seed-1 has 25; the 24 that have the same path and label in both "
         "are compared"
     )
-    assert "1 of 25 test images are right only with main, 0 only with seed-1" in second
+    assert "1 of 24 test images are right only with main, 0 only with seed-1" in second
     assert said("main", "cats").startswith("error: main and cats have no test image in common")
 
 
