@@ -15,12 +15,15 @@ CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=3e-4,1e-3
 JOBS := 1
+# What make compare compares: experiments or Git revisions.
+A := HEAD
+B := workspace
 # Options of make serve, such as --port 9000.
 SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review watch serve sweep export test test-slow lint repeat \
-  faults bench bench-quick
+.PHONY: help install lock audit demo run app review watch serve sweep table compare export test \
+  test-slow lint repeat faults bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -85,6 +88,12 @@ serve: $(VENV)/service/installed  ## serve predictions over HTTP, on this machin
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; write a table and a figure
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')
+
+table: install  ## print a table of this commit and its experiments, best first
+	python -m scripts.table
+
+compare: install  ## compare two experiments on the same test images, A=main B=NAME
+	python -m scripts.compare '$(A)' '$(B)'
 
 export: install  ## export the model for TensorFlow, LiteRT and ONNX to exports/, and check each
 	python -m scripts.export

@@ -10,7 +10,6 @@ again. Several machines, each with a clone, can share a sweep:
 """
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -20,16 +19,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from scripts.sweep_table import draw, find_swept, make_row, rank, to_markdown
+from scripts.experiments import POLL_SECONDS, dvc, list_revisions, state, to_point
+from scripts.sweep_table import draw, find_swept, make_row, to_text
+from scripts.table import merit, to_markdown
 from transfer.core.errors import UserError, run_main
 from transfer.core.files import write_csv
 from transfer.reporting.style import save
 
 WHOLE = (1, 1)  # part 1 of 1
-POLL_SECONDS = 10  # listing the experiments takes one or two
-LIST_SECONDS = 60  # after which the listing counts as hung
-LIST_ATTEMPTS = 3  # that may fail, each while a worker removes an experiment's folder
-TRAINED = re.compile(r"^(?:train_head|fine_tune): .*, (\d+) s$", re.MULTILINE)
 
 
 def main() -> None:
@@ -51,10 +48,10 @@ def main() -> None:
     if arguments.push:
         dvc("exp", "push", arguments.push, *(point["name"] for point in points))
     swept = find_swept(points)
-    table = [make_row(point, swept, training_seconds(point["name"])) for point in rank(points)]
+    table = [make_row(point, swept) for point in sorted(points, key=lambda point: merit([point]))]
     folder = Path("sweeps", name)
     write_csv(folder / "table.csv", list(table[0]), [list(row.values()) for row in table])
-    text = to_markdown(table)
+    text = to_markdown(*to_text(table))
     (folder / "table.md").write_text(text, "utf-8")
     save(draw(table, swept), folder / "accuracy.png")
     print(f"{text}\nsweep: {len(points)} points, best first by validation, in {folder}/")
@@ -118,32 +115,6 @@ def remove_other_parts(name: str, number: int, part_count: int) -> None:
         )
 
 
-def dvc(*arguments: str, read: bool = False, timeout: float | None = None) -> str:
-    """Run dvc.
-
-    Args:
-        arguments: Of the command.
-        read: Return what it prints; otherwise it goes to the terminal.
-        timeout: Kill it after this many seconds.
-
-    Raises:
-        UserError: It failed; its own message is on the terminal.
-        subprocess.TimeoutExpired: It was killed.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        stdout=subprocess.PIPE if read else None,
-        text=True,
-        timeout=timeout,
-    )
-    if done.returncode:
-        raise UserError(
-            f"`dvc {' '.join(arguments)}` failed; its message is above, and "
-            "docs/troubleshooting.md has the usual causes"
-        )
-    return done.stdout
-
-
 def run_queue(name: str, jobs: int) -> list[dict]:
     """Let DVC's workers run the experiments of a sweep; return what `dvc exp show` says of them.
 
@@ -184,61 +155,10 @@ def start_workers(jobs: int) -> None:
 
 
 def list_experiments(name: str) -> list[dict]:
-    """Return the experiments of a sweep on this commit, as `dvc exp show --json` prints them.
-
-    The command fails, or never returns, if a worker removes the temporary repository of an
-    experiment while the command reads it (DVC 3.67.1, pygit2 1.21.0); it is then started again.
-
-    Raises:
-        UserError: dvc failed LIST_ATTEMPTS times.
-    """
-    timeout, failures, revisions = LIST_SECONDS, 0, None
-    while revisions is None:
-        try:
-            revisions = json.loads(dvc("exp", "show", "--json", read=True, timeout=timeout))
-        except subprocess.TimeoutExpired:
-            timeout *= 2  # it may only be slow
-        except UserError:
-            failures += 1
-            if failures == LIST_ATTEMPTS:
-                raise
-            print(f"{name}: an experiment may just have ended; listing again", file=sys.stderr)
-            time.sleep(POLL_SECONDS)
+    """Return the experiments of a sweep on this commit, as `dvc exp show --json` prints them."""
     named = re.compile(rf"{re.escape(name)}(-\d+)?")
-    experiments = [e for revision in revisions for e in revision["experiments"] or []]
+    experiments = [e for revision in list_revisions() for e in revision["experiments"] or []]
     return [e for e in experiments if named.fullmatch(e["name"] or "")]
-
-
-def state(experiment: dict) -> str:
-    """Return queued, running, success or failed."""
-    return (experiment["executor"] or {"state": "success"})["state"]
-
-
-def to_point(experiment: dict) -> dict:
-    """Return name, params and metrics (by file) of an experiment that succeeded."""
-    data = experiment["revs"][0]["data"]
-    return {
-        "name": experiment["name"],
-        "params": data["params"]["params.yaml"]["data"],
-        "metrics": {path: content["data"] for path, content in data["metrics"].items()},
-    }
-
-
-def training_seconds(experiment: str) -> str:
-    """Return the seconds that the stages of an experiment trained.
-
-    They are only in the log of the queue: a duration in an output would make equal runs differ.
-
-    Returns:
-        A number; `cached` if DVC had all results in its cache; `elsewhere` if the experiment ran on
-        another machine.
-    """
-    command = [sys.executable, "-m", "dvc", "queue", "logs", experiment]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        return "elsewhere"
-    trained = TRAINED.findall(done.stdout)
-    return str(sum(map(int, trained))) if trained else "cached"
 
 
 if __name__ == "__main__":

@@ -26,46 +26,39 @@ def find_swept(points: list[dict]) -> list[str]:
     return sorted((n for n in values if len(values[n]) > 1), key=lambda n: -len(values[n]))
 
 
-def rank(points: list[dict]) -> list[dict]:
-    """Sort points by validation accuracy, then loss: a choice by the test images would flatter."""
-
-    def key(point: dict) -> tuple[float, float]:
-        metrics = point["metrics"]["metrics/fine_tune.json"]
-        return -metrics["val_accuracy"], metrics["val_loss"]
-
-    return sorted(points, key=key)
-
-
-def make_row(point: dict, swept: list[str], seconds: str) -> dict:
+def make_row(point: dict, swept: list[str]) -> dict:
     """Return a row of the table, by the names of its columns.
 
     Args:
-        point: Its name, params and metrics.
+        point: Its name, params, metrics and seconds.
         swept: Names of the parameters that have a column.
-        seconds: What stands in the column of that name.
     """
     metrics = {column: point["metrics"][path][key] for column, (path, key) in COLUMNS.items()}
     return (
         {"experiment": point["name"]}
         | {name: point["params"][name] for name in swept}
         | metrics
-        | {"seconds": seconds}
+        | {"seconds": point["seconds"]}
     )
 
 
-def to_markdown(table: list[dict]) -> str:
-    """Format the table for people, with the interval in the column of the test accuracy."""
+def to_text(table: list[dict]) -> tuple[list[str], list[list[str]]]:
+    """Format the table for people, with the interval in the column of the test accuracy.
+
+    Returns:
+        The header and the rows.
+    """
     rows = []
     for row in table:
-        low, high = row["low"], row["high"]
-        cells = {column: value for column, value in row.items() if column not in ("low", "high")}
+        cells = {name: str(value) for name, value in row.items() if name not in ("low", "high")}
         cells["validation accuracy"] = f"{row['validation accuracy']:.4f}"
         cells["validation loss"] = f"{row['validation loss']:.4f}"
-        cells["test accuracy"] = f"{row['test accuracy']:.3f} ({low:.3f} to {high:.3f})"
+        cells["test accuracy"] = (
+            f"{row['test accuracy']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        )
         cells["trainable parameters"] = f"{row['trainable parameters']:,}"
         rows.append(cells)
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    return list(rows[0]), [list(cells.values()) for cells in rows]
 
 
 def sort_values(values: Iterable) -> list:

@@ -18,7 +18,13 @@ from transfer.core.files import (
 )
 from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, given_labels, load_split
-from transfer.evaluation.metrics import curves, mcnemar_test, scores, scores_by_class
+from transfer.evaluation.metrics import (
+    SIGNIFICANT,
+    curves,
+    mcnemar_test,
+    scores,
+    scores_by_class,
+)
 from transfer.evaluation.prediction import predict, predict_and_score, uncalibrated
 from transfer.models.classifier import load_model, read_description, read_familiarity
 
@@ -28,7 +34,6 @@ COMPARED = (
     *("loss", "roc_auc", "calibration_error"),
 )
 COMPARED_OF_HEAD = ("accuracy", "loss", "roc_auc")
-SIGNIFICANT = 0.05
 
 
 def main() -> None:
@@ -36,7 +41,9 @@ def main() -> None:
     head = predict(load_model(HEAD_MODEL), test)
     model, familiarity = predict_delivered(test)
     head_scores, model_scores = scores(test.labels, head), scores(test.labels, model)
-    only_head, only_model, p_value = mcnemar_test(test.labels, head, model)
+    only_head, only_model, p_value = mcnemar_test(
+        *(probabilities.argmax(axis=1) == test.labels for probabilities in (head, model))
+    )
 
     write_probabilities(head, model)
     corrections = score_corrections(test, model)

@@ -128,14 +128,12 @@ def test_curves_start_and_end_where_they_should():
 
 
 def test_mcnemars_test_counts_what_only_one_gets_right():
-    labels = np.zeros(20, int)
+    def right_but_at(*indices):
+        return ~np.isin(np.arange(20), indices)
 
-    def wrong_at(*indices):
-        return binary(np.isin(np.arange(20), indices).astype(float))
-
-    assert mcnemar_test(labels, wrong_at(0, 1), wrong_at(0, 1)) == (0, 0, 1.0)
+    assert mcnemar_test(right_but_at(0, 1), right_but_at(0, 1)) == (0, 0, 1.0)
     # Only the second gets 1 to 6 right, only the first 7: p = 2 * (1 + 7) / 2**7
-    found = mcnemar_test(labels, wrong_at(0, 1, 2, 3, 4, 5, 6), wrong_at(0, 7))
+    found = mcnemar_test(right_but_at(0, 1, 2, 3, 4, 5, 6), right_but_at(0, 7))
     assert found == (1, 6, pytest.approx(2 * (1 + 7) / 2**7))
 
 

@@ -17,6 +17,7 @@ from sklearn.metrics import (
 )
 
 BINS = 10  # of the confidence, for the calibration error
+SIGNIFICANT = 0.05  # the highest p-value of a difference that is more than chance
 
 
 class ClassScores(NamedTuple):
@@ -86,24 +87,20 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def mcnemar_test(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> tuple[int, int, float]:
+def mcnemar_test(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
     """Compare two classifiers on the same images with McNemar's exact test (McNemar, 1947).
 
     It is far more sensitive than a comparison of two intervals, since images that both classifiers
     get right, or both get wrong, say nothing about their difference.
 
     Args:
-        labels: int [N].
-        first: Probabilities of one classifier, float [N, C].
-        second: Probabilities of the other classifier, float [N, C].
+        first_right: Whether one classifier gets each image right, bool [N].
+        second_right: Whether the other one does, bool [N].
 
     Returns:
         The number of images that only the first gets right, the number that only the second gets
         right, and the p-value: the probability that equally good classifiers differ as much.
     """
-    first_right, second_right = (p.argmax(axis=1) == labels for p in (first, second))
     only_first = int((first_right & ~second_right).sum())
     only_second = int((second_right & ~first_right).sum())
     discordant = only_first + only_second
