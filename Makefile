@@ -19,8 +19,8 @@ JOBS := 1
 SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review serve sweep export test test-slow lint repeat \
-  faults bench bench-quick
+.PHONY: help install lock audit demo run app review serve sweep export publish test test-slow lint \
+  repeat faults bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -85,6 +85,9 @@ sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; write a
 
 export: install  ## export the model for TensorFlow, LiteRT and ONNX to exports/, and check each
 	python -m scripts.export
+
+publish: install  ## write publish/, the model and its card as the Hugging Face hub takes them
+	python -m scripts.publish
 
 test: install $(VENV)/test-installed  ## run the tests, but for those that test-slow runs
 	python -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
