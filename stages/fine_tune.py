@@ -106,13 +106,15 @@ def fine_tuning_phase(params: Params, image_count: int, head_history: list[tuple
         image_count: Training images.
         head_history: Rows of HISTORY_COLUMNS.
     """
-    *_, head_accuracy, _ = kept_epoch(head_history, params.early_stopping)
+    epoch, *scores = kept_epoch(head_history, params.early_stopping)
+    before = dict(zip(HISTORY_COLUMNS[1:], scores, strict=True))
     return Phase(
         "fine_tune",
         OPTIMIZERS[params.fine_tune_optimizer],
         fine_tuning_rate(params.fine_tune_learning_rate, image_count),
-        fine_tuning_epochs(params.fine_tune_epochs, image_count, head_accuracy),
+        fine_tuning_epochs(params.fine_tune_epochs, image_count, before["val_accuracy"]),
         first_epoch=int(head_history[-1][0]) + 1,
+        before=(int(epoch), before),
     )
 
 

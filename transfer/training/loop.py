@@ -29,6 +29,7 @@ class Loop:
     first_epoch: The number of the first one, from 1.
     patience: Stop after this many epochs without a lower validation loss, and keep the best epoch;
         0: train all epochs, keep the last.
+    callbacks: Of Keras, besides the loop's own.
     """
 
     batch_size: int
@@ -36,6 +37,7 @@ class Loop:
     epochs: int
     first_epoch: int = 1
     patience: int = 0
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
 
 def fit(
@@ -115,7 +117,7 @@ def _run_epochs(
     trainer.fit(
         batches,
         shuffle=False,  # Keras would reorder the batches, with Python's own random numbers
-        callbacks=[progress],
+        callbacks=[progress, *loop.callbacks],
         validation_data=validation,
         initial_epoch=done,
         epochs=done if progress.is_over() else before + loop.epochs,

@@ -16,6 +16,7 @@ from transfer.training.loop import Loop, fit
 from transfer.training.optimizers import build_optimizer
 from transfer.training.resume import TrainingState
 from transfer.training.targets import Targets
+from transfer.training.trackers import Epoch, log_scores, start_trackers
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -37,6 +38,7 @@ class Phase:
     learning_rate: The highest one, where a schedule changes it.
     epochs: How many, unless early stopping ends the phase before.
     first_epoch: The number of its first epoch, from 1; fine-tuning continues the head's count.
+    before: The kept epoch of the phase before, with whose weights it starts; None: there is none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Phase:
     learning_rate: float
     epochs: int
     first_epoch: int = 1
+    before: Epoch | None = None
 
 
 def fine_tuning_epochs(epochs: int | str, image_count: int, head_accuracy: float) -> int:
@@ -100,14 +103,20 @@ def train_phase(
         The history, a row of HISTORY_COLUMNS per epoch.
 
     Raises:
-        UserError: As by `fit`.
+        UserError: As by `fit`; or a tracker can't be reached.
     """
     image_count = len(targets[0])
     optimizer = build_optimizer(
         phase.optimizer, phase.learning_rate, phase.epochs, image_count, params
     )
+    is_chief = not state.replicas or state.replicas.is_chief
     loop = Loop(
-        params.batch_size, params.seed, phase.epochs, phase.first_epoch, params.early_stopping
+        params.batch_size,
+        params.seed,
+        phase.epochs,
+        phase.first_epoch,
+        params.early_stopping,
+        start_trackers(dict(params), phase.before) if is_chief else (),
     )
     return fit(classifier, optimizer, features, targets, loop, state, state.replicas)
 
@@ -135,6 +144,8 @@ def report(
         "cpu": describe_cpu(),
     }
     write_json(METRICS / f"{phase.name}.json", metrics | more)
+    if epochs:  # otherwise nothing has been logged of this stage
+        log_scores(phase.name, metrics | more)
     trained = f"{epochs} epochs" if epochs else "solved"
     print(
         f"{phase.name}: {trained}, {trainable:,} trainable parameters, validation accuracy "
