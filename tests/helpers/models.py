@@ -84,8 +84,7 @@ def train(classifier, split, epochs=2, optimizer=None, precision="float32", **op
 def fit_on(features, classifier, split, epochs, optimizer=None, **options):
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     targets = options.pop("targets", Targets(split))
-    names = ("first_epoch", "patience", "callbacks")
-    of_loop = {name: options.pop(name) for name in names if name in options}
+    of_loop = {name: options.pop(name) for name in ("first_epoch", "patience") if name in options}
     loop = Loop(batch_size=4, seed=0, epochs=epochs, **of_loop)
     return fit(classifier, optimizer, features, (targets, Targets(split)), loop, **options)
 

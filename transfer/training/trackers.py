@@ -128,8 +128,11 @@ def _careful(
             with _only_warn(tracker):
                 super().on_epoch_end(epoch + 1, logs)
 
+        def on_test_begin(self, logs: dict | None = None) -> None:
+            pass  # the validation, whose scores are among those of the epoch
+
         def on_test_end(self, logs: dict | None = None) -> None:
-            pass  # the validation, which the epoch's scores have
+            pass
 
         def on_train_end(self, logs: dict | None = None) -> None:
             with _only_warn(tracker):
