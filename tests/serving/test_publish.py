@@ -82,6 +82,7 @@ def test_it_holds_the_model_and_the_card_and_no_image_of_the_data(folder, publis
     assert set(shown) == names & figures
 
 
+@pytest.mark.slow
 def test_the_readmes_code_gives_what_predict_gives(folder, published, run_here, monkeypatch):
     draw_sample(folder / "drawn", 1)
     (image,) = (folder / "drawn/cats").iterdir()

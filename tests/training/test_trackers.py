@@ -143,7 +143,7 @@ def test_a_tracker_that_fails_ends_a_training_only_before_it_begins(use, here, c
     history, _ = train(list(callbacks))
     assert len(history["loss"]) == 2
     log_scores("test", SCORES, parameters=PARAMS)
-    assert capsys.readouterr().out.count("warning: tensorboard misses something: ") >= 3
+    assert capsys.readouterr().out.count("warning: tensorboard can't log: ") >= 3
     with pytest.raises(UserError, match="TRANSFER_TRACKERS: tensorboard can't log: .*logs"):
         start_trackers(PARAMS, None)
 

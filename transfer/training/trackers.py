@@ -224,4 +224,4 @@ def _only_warn(tracker: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each library raises something else
-        print(f"warning: {tracker} misses something: {printable(one_line(error))}")
+        print(f"warning: {tracker} can't log: {printable(one_line(error))}; the stage goes on")
