@@ -22,8 +22,8 @@ B := workspace
 SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review watch serve sweep table compare export test \
-  test-slow lint repeat faults bench bench-quick
+.PHONY: help install lock audit demo run app review watch serve sweep table compare export publish \
+  test test-slow lint repeat faults bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -97,6 +97,9 @@ compare: install  ## compare two experiments on the same test images, A=main B=N
 
 export: install  ## export the model for TensorFlow, LiteRT and ONNX to exports/, and check each
 	python -m scripts.export
+
+publish: install  ## write publish/, the model and its card as the Hugging Face hub takes them
+	python -m scripts.publish
 
 test: install $(VENV)/test-installed  ## run the tests, but for those that test-slow runs
 	python -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"

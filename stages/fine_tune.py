@@ -34,7 +34,12 @@ from transfer.training.calibration import (
 )
 from transfer.training.familiarity import measure_familiarity
 from transfer.training.features import Features, compute_features
-from transfer.training.history import kept_epoch, read_history, write_history
+from transfer.training.history import (
+    HISTORY_COLUMNS,
+    kept_epoch,
+    read_history,
+    write_history,
+)
 from transfer.training.interpolation import interpolate, logits_of_validation
 from transfer.training.launch import run_training
 from transfer.training.phase import (
@@ -105,13 +110,15 @@ def fine_tuning_phase(params: Params, image_count: int, head_history: list[tuple
         image_count: Training images.
         head_history: Rows of HISTORY_COLUMNS.
     """
-    *_, head_accuracy, _ = kept_epoch(head_history, params.early_stopping)
+    epoch, *scores = kept_epoch(head_history, params.early_stopping)
+    before = dict(zip(HISTORY_COLUMNS[1:], scores, strict=True))
     return Phase(
         "fine_tune",
         OPTIMIZERS[params.fine_tune_optimizer],
         fine_tuning_rate(params.fine_tune_learning_rate, image_count),
-        fine_tuning_epochs(params.fine_tune_epochs, image_count, head_accuracy),
+        fine_tuning_epochs(params.fine_tune_epochs, image_count, before["val_accuracy"]),
         first_epoch=head_history[-1][0] + 1,
+        before=(epoch, before),
     )
 
 

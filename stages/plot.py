@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from transfer.core.files import (
     HISTORY,
     HISTORY_HEAD,
+    METRICS,
     MODEL,
     MODEL_CARD,
     PLOTS,
@@ -14,6 +15,7 @@ from transfer.core.files import (
     SPLIT,
     iter_csv,
     read_csv,
+    read_json,
     replacing,
 )
 from transfer.core.params_file import load_params
@@ -26,9 +28,11 @@ from transfer.reporting import figures, grids, report
 from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.style import save
 from transfer.training.augmentation import build_augmentation
+from transfer.training.trackers import check_trackers, log_scores
 
 
 def main() -> None:
+    check_trackers()
     params = load_params()
     train, test = load_split(SPLIT, "train"), load_split(SPLIT, "test")
     use_fonts_for(train.class_names)
@@ -65,6 +69,8 @@ def main() -> None:
             save(figure, folder / f"{name}.png")
         report.write_report(folder / "report.html", facts | images)
         report.write_card(card, facts)
+    drawn_files = sorted(PLOTS.glob("*.png"))
+    log_scores("test", read_json(METRICS / "evaluate.json"), drawn_files, params.model_dump())
     print(
         f"plot: {len(drawn)} figures and report.html in {PLOTS}/, {mistakes} mistakes on "
         f"{len(test.rows)} test images; {MODEL_CARD}"

@@ -81,10 +81,13 @@ def train(classifier, split, epochs=2, optimizer=None, precision="float32", **op
     return fit_on(features, classifier, split, epochs, optimizer, **options)
 
 
+OF_LOOP = ("first_epoch", "patience", "callbacks")
+
+
 def fit_on(features, classifier, split, epochs, optimizer=None, **options):
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     targets = options.pop("targets", Targets(split))
-    of_loop = {name: options.pop(name) for name in ("first_epoch", "patience") if name in options}
+    of_loop = {name: options.pop(name) for name in OF_LOOP if name in options}
     loop = Loop(batch_size=4, seed=0, epochs=epochs, **of_loop)
     return fit(classifier, optimizer, features, (targets, Targets(split)), loop, **options)
 

@@ -27,6 +27,14 @@ print(session.run(None, {"x": np.ones(1, np.float32)}))
 time.sleep(int(sys.argv[1]))
 """
 
+# Logs a score to MLflow, which sends what it is used for unless its environment says otherwise.
+LOG = """
+import transfer.core
+import mlflow
+with mlflow.start_run():
+    mlflow.log_metric("loss", 0.5)
+"""
+
 
 def run(home, *before, seconds=0):
     """Run the model with an empty home and wait; `before` is a program that runs Python."""
@@ -53,7 +61,30 @@ def test_onnx_runtime_asks_nobody(tmp_path):
     assert re.findall(".*AF_INET.*", log.read_text()) == []
 
 
-@pytest.mark.parametrize("library", ["onnxruntime", "ray"])
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_mlflow_asks_nobody_and_writes_no_identifier(tmp_path):
+    pytest.importorskip("mlflow", reason="pip install -r extras/mlflow.txt")
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    # In the environment of a CI service or of pytest, MLflow sends nothing anyway.
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    done = subprocess.run(  # urllib3 opens a socket to see whether there is IPv6, and connects none
+        ["strace", "-f", "-e", "trace=connect,sendto", "-o", tmp_path / "log"]
+        + [sys.executable, "-c", LOG],
+        cwd=work,
+        env=kept | {"HOME": str(home), "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (work / "mlflow.db").exists()
+    assert re.findall(".*AF_INET.*", (tmp_path / "log").read_text()) == []
+    assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize("library", ["mlflow", "onnxruntime", "ray"])
 def test_who_imports_them_has_switched_them_off(library):
     users = [
         name

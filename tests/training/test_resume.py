@@ -1,4 +1,3 @@
-import json
 import os
 import time
 from dataclasses import replace
@@ -10,14 +9,12 @@ import yaml
 
 from tests.helpers.models import AUGMENTATION, PARAMS, fit_on, make_classifier, make_split, train
 from transfer.core.errors import UserError
-from transfer.core.files import KEPT_SECONDS, STATUS
+from transfer.core.files import KEPT_SECONDS
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
 from transfer.models.classifier import unfreeze
-from transfer.training import status
 from transfer.training.features import compute_features
 from transfer.training.resume import TrainingState
-from transfer.training.status import Status
 
 
 @pytest.fixture
@@ -158,21 +155,3 @@ def test_the_history_is_published_at_the_start_and_after_each_epoch(state):
     published.clear()
     history, _ = fine_tune(3, whole)
     assert published == [history[:2], history]
-
-
-def test_a_status_tells_how_far_it_is_while_it_trains(state, monkeypatch):
-    monkeypatch.setattr(status, "SECONDS", 0)
-    seen, write = [], Status.on_train_batch_end
-
-    def write_and_read(self, batch, logs=None):
-        write(self, batch, logs)
-        seen.append(json.loads(STATUS.read_text()))
-
-    monkeypatch.setattr(Status, "on_train_batch_end", write_and_read)
-    fine_tune(2, state)
-    first, last = seen[0], seen[-1]
-    assert (first["stage"], first["epoch"], first["epochs"]) == ("fine_tune", 3, 4)
-    assert first["images"] == 4 and first["of"] == last["images"] == len(make_split().rows)
-    assert first["images_per_second"] > 0 and last["epoch"] == 4
-    assert first["seconds_left"] > last["seconds_left"] == 0
-    assert not STATUS.exists()

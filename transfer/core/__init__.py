@@ -9,7 +9,11 @@ from types import TracebackType
 PARENT = os.getppid()
 # Read by libraries that would write down and send what they are used for, as they are imported.
 # That is never before this room.
-os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 INTERRUPTED = "interrupted; run the same command again to continue from here"
 
 

@@ -33,6 +33,7 @@ from transfer.data.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
 from transfer.data.labels import ARCHIVES, NOT_IMAGES, SPLITS, Rejected, summary
 from transfer.evaluation.grad_cam import grad_cam, overlay
 from transfer.evaluation.metrics import wilson_interval
+from transfer.reporting.front_matter import front_matter
 
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED = 10  # rows of a table that could have very many
@@ -213,7 +214,8 @@ def write_report(path: Path, facts: dict) -> None:
         figure.stem: data_uri("image/png", figure.read_bytes())
         for figure in path.parent.glob("*.png")
     }
-    write(path, "report.html", facts | {"figures": drawn}, autoescape=True)
+    text = render("report.html", facts | {"figures": drawn}, autoescape=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def write_card(path: Path, facts: dict) -> None:
@@ -223,7 +225,8 @@ def write_card(path: Path, facts: dict) -> None:
         path: The file to write.
         facts: What `collect_facts` returned.
     """
-    write(path, "model_card.md", facts, finalize=escape_markdown)
+    text = render("model_card.md", facts, finalize=escape_markdown)
+    path.write_text(front_matter(facts) + text, encoding="utf-8")
 
 
 def escape_markdown(value: object) -> object:
@@ -233,12 +236,11 @@ def escape_markdown(value: object) -> object:
     return MARKUP.sub(r"\\\g<0>", re.sub(r"[\r\n\t ]+", " ", value))
 
 
-def write(path: Path, template: str, facts: dict, **options: object) -> None:
-    """Render a template into a file.
+def render(template: str, facts: dict, **options: object) -> str:
+    """Fill in a template.
 
     Args:
-        path: The file to write.
-        template: Name of the template.
+        template: Its name.
         facts: Values of its variables.
         options: Of the Jinja environment.
     """
@@ -252,7 +254,7 @@ def write(path: Path, template: str, facts: dict, **options: object) -> None:
     )
     filters = (percent, yaml_value)
     environment.filters |= {function.__name__: function for function in filters}
-    path.write_text(environment.get_template(template).render(facts), encoding="utf-8")
+    return environment.get_template(template).render(facts)
 
 
 def percent(fraction: float | str) -> str:

@@ -12,6 +12,7 @@ from transfer.core.stage import alone, end_with_parent
 from transfer.training.launchers import LAUNCHED, launch_here, launch_with_srun
 from transfer.training.ray_launcher import launch_with_ray
 from transfer.training.strategy import LOST
+from transfer.training.trackers import check_trackers
 
 START = {"local": launch_here, "srun": launch_with_srun, "ray": launch_with_ray}
 
@@ -35,6 +36,8 @@ def _run(main: Callable[[], None]) -> None:
     number, processes = process_number()
     with alone() if number == 0 else nullcontext():
         launch = read_launch()
+        if number == 0:
+            check_trackers()
         if launch.launcher == "none":
             _work(main)
             return

@@ -13,7 +13,6 @@ from transfer.data.batches import Batches
 from transfer.training.features import Features
 from transfer.training.history import HISTORY_COLUMNS, kept_epoch
 from transfer.training.resume import TrainingState
-from transfer.training.status import Status
 from transfer.training.strategy import Replicas
 from transfer.training.targets import Targets
 from transfer.training.trainer import SharedTrainer, Trainer, compile_for
@@ -29,6 +28,7 @@ class Loop:
     first_epoch: The number of the first one, from 1.
     patience: Stop after this many epochs without a lower validation loss, and keep the best epoch;
         0: train all epochs, keep the last.
+    callbacks: Of Keras, besides the loop's own.
     """
 
     batch_size: int
@@ -36,6 +36,7 @@ class Loop:
     epochs: int
     first_epoch: int = 1
     patience: int = 0
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
 
 def fit(
@@ -111,14 +112,11 @@ def _run_epochs(
         print(f"continuing an interrupted run: {done_here} of {loop.epochs} epochs are done")
     before = loop.first_epoch - 1
     done = before + len(progress.history)
-    callbacks = [progress]
-    if progress.state and is_chief:
-        callbacks.append(Status(progress.state.stage, batches.image_count, loop.batch_size))
     batches.start(done + 1)  # Keras reads two batches before the first epoch, for their shapes
     trainer.fit(
         batches,
         shuffle=False,  # Keras would reorder the batches, with Python's own random numbers
-        callbacks=callbacks,
+        callbacks=[progress, *loop.callbacks],
         validation_data=validation,
         initial_epoch=done,
         epochs=done if progress.is_over() else before + loop.epochs,

@@ -15,7 +15,9 @@ from transfer.training.features import Features
 from transfer.training.loop import Loop, fit
 from transfer.training.optimizers import build_optimizer
 from transfer.training.resume import TrainingState
+from transfer.training.status import Status
 from transfer.training.targets import Targets
+from transfer.training.trackers import Epoch, log_scores, start_trackers
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -37,6 +39,7 @@ class Phase:
     learning_rate: The highest one, where a schedule changes it.
     epochs: How many, unless early stopping ends the phase before.
     first_epoch: The number of its first epoch, from 1; fine-tuning continues the head's count.
+    before: The kept epoch of the phase before, with whose weights it starts; None: there is none.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Phase:
     learning_rate: float
     epochs: int
     first_epoch: int = 1
+    before: Epoch | None = None
 
 
 def fine_tuning_epochs(epochs: int | str, image_count: int, head_accuracy: float) -> int:
@@ -100,14 +104,23 @@ def train_phase(
         The history, a row of HISTORY_COLUMNS per epoch.
 
     Raises:
-        UserError: As by `fit`.
+        UserError: As by `fit`; or a tracker can't be reached.
     """
     image_count = len(targets[0])
     optimizer = build_optimizer(
         phase.optimizer, phase.learning_rate, phase.epochs, image_count, params
     )
+    callbacks = ()
+    if state.is_chief:
+        status = Status(phase.name, image_count, params.batch_size)
+        callbacks = status, *start_trackers(dict(params), phase.before)
     loop = Loop(
-        params.batch_size, params.seed, phase.epochs, phase.first_epoch, params.early_stopping
+        params.batch_size,
+        params.seed,
+        phase.epochs,
+        phase.first_epoch,
+        params.early_stopping,
+        callbacks,
     )
     return fit(classifier, optimizer, features, targets, loop, state, state.replicas)
 
@@ -135,6 +148,8 @@ def report(
         "cpu": describe_cpu(),
     }
     write_json(METRICS / f"{phase.name}.json", metrics | more)
+    if epochs:  # otherwise nothing has been logged of this stage
+        log_scores(phase.name, metrics | more)
     trained = f"{epochs} epochs" if epochs else "solved"
     print(
         f"{phase.name}: {trained}, {trainable:,} trainable parameters, validation accuracy "

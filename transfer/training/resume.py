@@ -59,7 +59,7 @@ class TrainingState:
         runtime = [FROZEN_RUNTIME, os.environ["TF_ENABLE_ONEDNN_OPTS"], THREADS]
         key = hash_of([content, *runtime, len(replicas) if replicas else 1])[:16]
         self.path = cache_folder() / "training" / f"{stage}-{key}.npz"
-        self.stage, self.replicas = stage, replicas
+        self.replicas = replicas
         self.is_chief = not replicas or replicas.is_chief
         self._publish = publish
 
