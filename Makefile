@@ -15,12 +15,15 @@ CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=3e-4,1e-3
 JOBS := 1
+# What make search tries, and in what space; docs/experiments.md.
+TRIALS := 20
+SPACE :=
 # Options of make serve, such as --port 9000.
 SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review watch serve sweep export test test-slow lint repeat \
-  faults bench bench-quick
+.PHONY: help install lock audit demo run app review watch serve sweep search export test test-slow \
+  lint repeat faults bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -46,6 +49,10 @@ $(VENV)/app-installed: app/requirements.lock $(VENV)/installed
 	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
 
+$(VENV)/search-installed: extras/search.lock $(VENV)/installed
+	$(PIP_INSTALL) --no-build-isolation -r $<
+	touch $@
+
 # An environment of its own, for a machine that only serves.
 $(VENV)/service/installed: service/requirements.lock
 	$(CHECK_PYTHON)
@@ -54,14 +61,14 @@ $(VENV)/service/installed: service/requirements.lock
 	touch $@
 
 lock: $(VENV)/test-installed  ## write the lock files, after a change of any *.txt
-	for file in requirements app/requirements service/requirements tests/requirements; do \
+	for file in requirements {app,service,tests}/requirements extras/search; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command "make lock" --output-file $$file.lock $$file.txt || exit; \
 	done
 
 audit: $(VENV)/test-installed  ## look up known vulnerabilities of the locked packages (needs the internet)
 	uvx pip-audit@2.10.1 --strict --disable-pip --require-hashes \
-	  $(addprefix -r ,requirements.lock $(wildcard */requirements.lock))
+	  $(addprefix -r ,requirements.lock $(wildcard */*.lock))
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 	python -m scripts.project .demo data_url=sample
@@ -85,6 +92,9 @@ serve: $(VENV)/service/installed  ## serve predictions over HTTP, on this machin
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; write a table and a figure
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')
+
+search: install $(VENV)/search-installed  ## search for better parameters, TRIALS=20 SPACE="name=1,2 …"; write a report
+	python -m scripts.search --trials $(TRIALS) $(foreach values,$(SPACE),'$(values)')
 
 export: install  ## export the model for TensorFlow, LiteRT and ONNX to exports/, and check each
 	python -m scripts.export

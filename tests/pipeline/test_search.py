@@ -1,0 +1,301 @@
+"""How searches understand their space, propose, stop, rank and report, and one that runs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from PIL import Image
+
+from scripts.project import set_params
+from scripts.search import open_study, propose, reporter, value_of
+from scripts.search_report import ended, write_report
+from scripts.search_space import (
+    check_space,
+    default_specs,
+    parse_space,
+    to_settings,
+    values_of_default,
+)
+from scripts.search_trial import FINE_TUNE, score_quarters
+from tests.helpers.project import PROJECT
+from tests.helpers.repository import Repository
+from transfer.core import INTERRUPTED
+from transfer.core.errors import UserError
+from transfer.core.params_file import load_params
+
+
+@pytest.mark.parametrize(
+    ("spec", "distribution"),
+    [
+        ("a=tag(log,interval(1e-4,3e-3))", FloatDistribution(1e-4, 3e-3, log=True)),
+        ("a=interval(0,1)", FloatDistribution(0, 1)),
+        ("a=range(3,10,2)", IntDistribution(3, 9, step=2)),
+        ("a=range(0,1,0.25)", FloatDistribution(0, 0.75, step=0.25)),
+        ("a=0.0,0.2", CategoricalDistribution([0.0, 0.2])),
+        ("a=choice(auto,'block 1',5)", CategoricalDistribution(["auto", "block 1", 5])),
+        ("a=true,false,null", CategoricalDistribution([True, False, None])),
+    ],
+)
+def test_a_space_is_written_in_the_language_of_sweeps(spec, distribution):
+    assert parse_space([spec]) == {"a": distribution}
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("dropout", "missing EQUAL"),
+        ("dropout=0.5", "a value for all trials belongs into params.yaml"),
+        ("+dropout=0.1,0.5", "a value for all trials"),
+        ("dropout=interval(1,0)", "low"),
+        ("dropout=tag(log,interval(0,1))", "low"),
+        ("dropout=glob(*)", "glob"),
+    ],
+)
+def test_a_space_that_is_not_understood_is_refused_in_one_line(spec, why):
+    with pytest.raises(UserError, match=r"^expected name=1,2 .*received ") as caught:
+        parse_space([spec])
+    assert why in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("drop_out=0.1,0.2", r"drop_out \(did you mean dropout\?\)"),
+        ("dropout=interval(0.1,1.5)", "dropout: input should be less than 1; received 1.5"),
+        ("flip=none,upside_down", "flip: input should be 'none'.*received 'upside_down'"),
+    ],
+)
+def test_what_no_stage_would_take_is_refused_before_any_work(tmp_path, monkeypatch, spec, message):
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        check_space(parse_space([spec]))
+
+
+def test_the_default_space_is_allowed_and_has_the_default_in_it(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    params = load_params()
+    space = parse_space(default_specs(params))
+    check_space(space)
+    written = {name: "auto" for name in space} | {"mixup": 0.0, "weight_decay": 0.0}
+    metrics = {"learning_rate": 0.001, "first_layer": 98, "epochs": 6}
+    assert values_of_default(space, written, dict(params), metrics) == {
+        "fine_tune_learning_rate": 0.001,
+        "random_resized_crop": 0.3,
+        "label_smoothing": 0.1,
+        "mixup": 0.0,
+        "weight_decay": 0.0,
+        "fine_tune_at": 98,
+    }
+
+
+def test_a_default_outside_of_the_space_is_left_out():
+    space = parse_space(["rotation=0.1,0.2", "fine_tune_epochs=auto,20", "dropout=range(1,3)"])
+    filled = {"rotation": 0.0, "fine_tune_epochs": "auto", "dropout": 0.2}
+    written = filled | {"rotation": "auto"}
+    assert values_of_default(space, written, filled, {"epochs": 20}) == {"fine_tune_epochs": "auto"}
+
+
+def test_other_backbones_have_other_layers_and_other_recipes_no_default_space(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    params = load_params()
+    other = params.model_copy(update={"backbone": "ResNet50"})
+    assert "fine_tune_at" not in parse_space(default_specs(other))
+    with pytest.raises(UserError, match="expected robust, .*received tutorial; give a space"):
+        default_specs(params.model_copy(update={"recipe": "tutorial"}))
+
+
+def test_settings_have_three_digits():
+    values = {"rate": 0.00123456, "layer": 98, "flip": "none", "crop": 0.30000000000000004}
+    assert to_settings(values) == {"rate": 0.00123, "layer": 98, "flip": "none", "crop": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("done", "epochs", "quarters"),
+    [
+        (0, 8, {}),
+        (1, 8, {}),
+        (5, 8, {1: 0.2, 2: 0.4}),
+        (15, 15, {1: 0.4, 2: 0.8, 3: 1.2, 4: 1.5}),
+        (3, 3, {1: 0.1, 2: 0.2, 4: 0.3}),
+    ],
+)
+def test_runs_of_any_number_of_epochs_are_compared_by_quarters(done, epochs, quarters):
+    history = [{"val_accuracy": str(epoch / 10)} for epoch in range(1, done + 1)]
+    assert score_quarters(history, epochs) == quarters
+
+
+SPACE = parse_space(["dropout=interval(0,0.9)", "mixup=0.0,0.2"])
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Return the study of a search that has not begun, in a repository with params.yaml only."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    Repository(tmp_path).commit()
+    return open_study("try", ["dropout=interval(0,0.9)", "mixup=0.0,0.2"])
+
+
+def add(study, accuracy, loss=0.1, state=TrialState.COMPLETE, scores=None, **params):
+    """Add a trial as a search does that has run it."""
+    name = f"try-{len(study.trials)}"
+    metrics = {
+        FINE_TUNE: {"val_accuracy": accuracy, "val_loss": loss},
+        "metrics/evaluate.json": {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 1.0},
+    }
+    facts = {"name": name, "seconds": 60}
+    if state == TrialState.COMPLETE:
+        facts["metrics"] = metrics
+    study.add_trial(
+        create_trial(
+            state=state,
+            value=accuracy and value_of(metrics),
+            params=params,
+            distributions={key: SPACE[key] for key in params},
+            intermediate_values=scores or {},
+            user_attrs=facts,
+        )
+    )
+
+
+def ask(study):
+    """Return what the next trial of a search sets, and forget that it was asked."""
+    trial = propose(study, SPACE)
+    study.tell(trial, state=TrialState.FAIL)
+    return trial.params
+
+
+def test_equal_searches_propose_equal_trials_also_after_an_interruption(study):
+    add(study, 0.9, dropout=0.2, mixup=0.0)
+    trial = propose(study, SPACE)
+    again = open_study("try", [])  # as if the first had been killed here
+    (interrupted,) = again.get_trials(states=(TrialState.FAIL,))
+    assert propose(again, SPACE).params == trial.params == interrupted.params
+    assert [t.number for t in ended(again)] == [0]
+
+    other = optuna.create_study()
+    other.add_trials(again.get_trials(states=(TrialState.COMPLETE,)))
+    assert ask(other) == trial.params
+    add(other, 0.8, dropout=0.5, mixup=0.0)
+    assert ask(other) != trial.params
+
+
+def test_a_search_goes_on_only_with_what_it_began_with(study, tmp_path):
+    assert open_study("try", ["dropout=0.1,0.2"]).user_attrs["space"] == ["dropout=0.1,0.2"]
+    add(study, 0.9)
+    with pytest.raises(UserError, match=r"^try: this search began with another space, "):
+        open_study("try", ["dropout=0.1,0.3"])
+    set_params(tmp_path, seed=1)
+    with pytest.raises(UserError, match=r"another params.yaml, .*give another --name$"):
+        open_study("try", [])
+    Repository(tmp_path).commit("another")
+    with pytest.raises(UserError, match="another commit, "):
+        open_study("try", [])
+
+
+def test_a_trial_that_is_worse_than_most_is_stopped_but_not_early_nor_at_its_end(study):
+    for accuracy in (0.7, 0.8, 0.9):
+        add(study, accuracy, scores={1: accuracy, 2: accuracy, 3: accuracy, 4: accuracy})
+    worse, better, late = (reporter(study.ask()) for _ in range(3))
+    assert not worse({1: 0.1}) and worse({1: 0.1, 2: 0.79})
+    assert not better({1: 0.1, 2: 0.81}) and not better({1: 0.1, 2: 0.81, 3: 0.1})
+    assert not late({4: 0.1})
+
+
+def test_the_report_ranks_by_validation_accuracy_then_loss_and_names_what_counts(study):
+    add(study, 0.9, 0.2, dropout=0.2, mixup=0.0)
+    add(study, 0.95, 0.3, dropout=0.123456, mixup=0.2)
+    add(study, 0.95, 0.1, dropout=0.3, mixup=0.2)
+    add(study, 0.97, state=TrialState.PRUNED, scores={1: 0.9, 2: 0.97}, dropout=0.4, mixup=0.0)
+    add(study, None, state=TrialState.FAIL, dropout=0.5, mixup=0.0)
+    text = write_report(study, SPACE, Path("report"))
+    first, _, header, _, *rows = text.splitlines()
+    assert first == "5 trials in 5.0 minutes; try-0 is params.yaml as it is."
+    assert header == (
+        "| experiment | dropout | mixup | result | validation accuracy | validation loss | "
+        "test accuracy | seconds |"
+    )
+    assert rows[:5] == [
+        "| try-2 | 0.3 | 0.2 | finished | 0.9500 | 0.1000 | 0.900 (0.800 to 1.000) | 60 |",
+        "| try-1 | 0.123 | 0.2 | finished | 0.9500 | 0.3000 | 0.900 (0.800 to 1.000) | 60 |",
+        "| try-0 | 0.2 | 0.0 | finished | 0.9000 | 0.2000 | 0.900 (0.800 to 1.000) | 60 |",
+        "| try-3 | 0.4 | 0.0 | stopped at 50% | 0.9700 |  |  | 60 |",
+        "| try-4 | 0.5 | 0.0 | failed |  |  |  | 60 |",
+    ]
+    assert "chose try-2, so its validation accuracy flatters" in text
+    assert "importance" not in text  # of three finished trials, it would be chance
+    table = Path("report/table.csv").read_text().splitlines()
+    assert table[1] == "try-2,0.3,0.2,finished,0.95,0.1,0.9,0.8,1.0,60"
+    assert (Path("report/report.md").read_text()).startswith(f"# try\n\n{text}")
+
+
+def test_the_report_says_which_parameters_matter(study):
+    for number in range(8):
+        dropout = number / 10
+        add(study, 0.9 - dropout / 10, dropout=dropout, mixup=0.2 * (number % 2))
+    lines = write_report(study, SPACE, Path("report")).splitlines()
+    header = lines.index("| parameter | importance |")
+    (first, part), (second, rest) = (line.strip("| ").split(" | ") for line in lines[header + 2 :])
+    assert (first, second) == ("dropout", "mixup") and float(part) > 0.9 > 0.1 > float(rest)
+    with Image.open("report/search.png") as image:
+        assert image.width > image.height
+
+
+def test_without_differences_nothing_matters(study):
+    for _ in range(8):
+        add(study, 0.9, dropout=0.5, mixup=0.0)
+    assert "importance" not in write_report(study, SPACE, Path("report"))
+
+
+def search(*arguments):
+    """Return the command of a search."""
+    return [sys.executable, "-m", "scripts.search", "--name", "try", *arguments]
+
+
+@pytest.mark.slow
+def test_a_search_is_interrupted_goes_on_and_stops_a_hopeless_trial(repository, monkeypatch):
+    monkeypatch.chdir(repository.folder)
+    space = ["dropout=interval(0,0.9)", "mixup=0.0,0.2", "fine_tune_epochs=30,31"]
+    first = subprocess.Popen(search("--trials", "2", *space))
+    log = Path("searches/try/try-1.log")
+    while not (log.exists() and "fine_tune: from layer" in log.read_text()):
+        assert first.poll() is None
+        time.sleep(0.2)
+    first.send_signal(signal.SIGINT)
+    assert first.wait(60) == INTERRUPTED
+    assert names_of_experiments(repository) == {"try-0"}
+
+    out = repository.run(*search("--trials", "2")).stdout
+    assert "2 trials in " in out and re.search(r"^\| try-[02] .* finished ", out, re.MULTILINE)
+    study = open_study("try", [])
+    default, interrupted, resumed = study.trials
+    assert default.params == {"dropout": 0.2, "mixup": 0.0}  # its one epoch is not in the space
+    assert interrupted.params == resumed.params
+    assert set(resumed.intermediate_values) == {1, 2, 3, 4}
+    assert names_of_experiments(repository) == {"try-0", "try-2"}
+
+    for _ in range(2):
+        add(study, 1.0, scores={2: 1.1, 3: 1.1})
+    out = repository.run(*search("--trials", "5")).stdout
+    assert re.search(r"^\| try-5 .* stopped at (50|75)% ", out, re.MULTILINE)
+    assert names_of_experiments(repository) == {"try-0", "try-2"}
+    assert os.listdir(".dvc/tmp/exps/standalone") == ["run"]
+    assert repository.run("git", "status", "--short").stdout == ""
+    repository.dvc("exp", "run", "--temp", "--name", "after", "-S", "dropout=0.3")
+    assert names_of_experiments(repository) == {"after", "try-0", "try-2"}
+
+
+def names_of_experiments(repository):
+    _, head = json.loads(repository.dvc("exp", "show", "--json"))
+    return {e["name"] for e in head["experiments"] or []}
