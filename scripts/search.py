@@ -37,6 +37,7 @@ from scripts.search_trial import (
     FINE_TUNE,
     QUARTERS,
     Scores,
+    first_error,
     git,
     read_result,
     run_experiment,
@@ -127,7 +128,7 @@ def run_default(study: optuna.Study, space: Space) -> None:
     name, started = f"{study.study_name}-0", time.monotonic()
     log = SEARCHES / study.study_name / f"{name}.log"
     if run_experiment(name, {}, log, lambda scores: False) != "success":
-        raise UserError(f"{name}, which is {PARAMS} as it is, failed; {log} tells why")
+        raise UserError(f"{name}, {PARAMS} as it is, failed: {first_error(log)}; {log} has more")
     seconds = round(time.monotonic() - started)
     point, scores = read_result(study.study_name, name)
     metrics = point["metrics"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.sweep import list_experiments, to_point
-from transfer.core.errors import UserError
+from transfer.core.errors import UserError, printable
 from transfer.core.files import HISTORY, HISTORY_HEAD, read_csv, read_json
 
 FINE_TUNE = "metrics/fine_tune.json"
@@ -101,6 +101,14 @@ def score_quarters(history: list[dict], epochs: int) -> Scores:
         scores.setdefault(QUARTERS * done // epochs, float(row["val_accuracy"]))
     scores.pop(0, None)
     return scores
+
+
+def first_error(log: Path) -> str:
+    """Return the first error in what a run has printed: later ones follow from it."""
+    error = re.search(
+        "^error: (.*)", log.read_text("utf-8", "replace"), re.MULTILINE | re.IGNORECASE
+    )
+    return printable(error[1]) if error else "without an error"
 
 
 def read_result(search: str, name: str) -> tuple[dict, Scores]:
