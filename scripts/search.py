@@ -10,6 +10,7 @@ The search called --name continues if it was interrupted, or if it shall have mo
 
 import argparse
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -54,10 +55,13 @@ LOSS_WEIGHT = 1e-6  # so little that the loss decides only where the accuracies 
 
 def main() -> None:
     arguments = parse(sys.argv[1:])
+    # A script's background job ignores it, and so would the runs, which are stopped by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end = time.monotonic() + 60 * arguments.minutes
     name = arguments.name or time.strftime("search-%m%d-%H%M%S")
     study = open_study(name, arguments.space)
     space = parse_space(study.user_attrs["space"])
+    print(f"search: {name}; `python -m scripts.search --name {name}` continues it", flush=True)
     if not ended(study):
         run_default(study, space)
     while len(ended(study)) < arguments.trials and time.monotonic() < end:
