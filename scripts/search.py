@@ -4,13 +4,14 @@
     python -m scripts.search 'fine_tune_learning_rate=tag(log,interval(1e-4,1e-2))' mixup=0.0,0.2
 
 The first trial is params.yaml as it is; Optuna proposes the others. Each is an experiment of DVC,
-but for those that are stopped: they were worse than most others at the same point of the training.
-The search called --name continues if it was interrupted, or if it shall have more trials.
+but for hopeless ones, which are stopped: they make twice as many mistakes as is usual at that point
+of the training. The search called --name continues if it was interrupted or gets more trials.
 """
 
 import argparse
 import math
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ try:
     import optuna
 except ImportError:
     sys.exit("error: Optuna is not installed; run make search, or pip install -r extras/search.txt")
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from scripts.project import PARAMS
 from scripts.search_report import ended, make_row, to_line, write_report
@@ -48,8 +49,8 @@ from transfer.core.params_file import load_params
 
 SEARCHES = Path("searches")
 BY_CHANCE = 5  # trials, before the sampler learns from what they gave
-COMPARED = 3  # finished trials that a stopped one is compared with, at least
-FIRST_STOP = 2  # quarter of fine-tuning after which a trial may be stopped
+STOPS = range(2, QUARTERS)  # quarters of fine-tuning after which a trial may be stopped
+MISTAKES = 2  # times as many as is usual make a trial hopeless
 LOSS_WEIGHT = 1e-6  # so little that the loss decides only where the accuracies are the same
 
 
@@ -99,7 +100,7 @@ def open_study(name: str, specs: list[str]) -> optuna.Study:
         storage=f"sqlite:///{SEARCHES / name / 'study.db'}",
         study_name=name,
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(COMPARED, FIRST_STOP),
+        pruner=Hopeless(),
         load_if_exists=True,
     )
     wanted = {
@@ -190,22 +191,39 @@ def propose(study: optuna.Study, space: Space) -> Trial:
 
 
 def reporter(trial: Trial) -> Callable[[Scores], bool]:
-    """Return a function that reports new scores of a trial and says whether it shall be stopped.
-
-    What is delivered in the end lies between the head and the fine-tuned weights, and is known only
-    when all is done; so the last score stops nothing.
-    """
+    """Return a function that reports new scores of a trial and says whether it is hopeless."""
     reported = set()
 
     def report(scores: Scores) -> bool:
         for quarter in sorted(scores.keys() - reported):
             reported.add(quarter)
             trial.report(scores[quarter], quarter)
-            if quarter < QUARTERS and trial.should_prune():
+            if trial.should_prune():
                 return True
         return False
 
     return report
+
+
+class Hopeless(optuna.pruners.BasePruner):
+    """Stop a trial with twice as many mistakes as the median of the finished ones at that point.
+
+    To be a little worse than the median tells nothing: what is delivered lies between the head and
+    the fine-tuned weights, often near the head, and can be the best although the curve is not.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Return whether the trial shall be stopped, as Optuna asks it after each report."""
+        quarter = trial.last_step
+        others = [
+            other.intermediate_values[quarter]
+            for other in study.get_trials(states=(TrialState.COMPLETE,))
+            if quarter in other.intermediate_values
+        ]
+        if quarter not in STOPS or not others:
+            return False
+        best = max(trial.intermediate_values.values())
+        return 1 - best > MISTAKES * (1 - statistics.median(others))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from scripts.project import set_params
-from scripts.search import open_study, propose, reporter, value_of
+from scripts.search import Hopeless, open_study, propose, reporter, value_of
 from scripts.search_report import ended, write_report
 from scripts.search_space import parse_space
 from scripts.search_trial import FINE_TUNE, score_quarters
@@ -45,7 +45,14 @@ SPACE = parse_space(["dropout=interval(0,0.9)", "mixup=0.0,0.2"])
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """Return the study of a search that has not begun, in a repository with params.yaml only."""
+    """Return the study of a search, in memory: a database takes a second."""
+    monkeypatch.chdir(tmp_path)
+    return optuna.create_study(study_name="try", direction="maximize", pruner=Hopeless())
+
+
+@pytest.fixture
+def stored_study(tmp_path, monkeypatch):
+    """Return the study of a search that has just begun, in a repository with params.yaml only."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(PROJECT / "params.yaml", tmp_path)
     Repository(tmp_path).commit()
@@ -81,7 +88,8 @@ def ask(study):
     return trial.params
 
 
-def test_equal_searches_propose_equal_trials_also_after_an_interruption(study):
+def test_equal_searches_propose_equal_trials_also_after_an_interruption(stored_study):
+    study = stored_study
     add(study, 0.9, dropout=0.2, mixup=0.0)
     trial = propose(study, SPACE)
     again = open_study("try", [])  # as if the first had been killed here
@@ -96,9 +104,9 @@ def test_equal_searches_propose_equal_trials_also_after_an_interruption(study):
     assert ask(other) != trial.params
 
 
-def test_a_search_goes_on_only_with_what_it_began_with(study, tmp_path):
+def test_a_search_goes_on_only_with_what_it_began_with(stored_study, tmp_path):
     assert open_study("try", ["dropout=0.1,0.2"]).user_attrs["space"] == ["dropout=0.1,0.2"]
-    add(study, 0.9)
+    add(stored_study, 0.9)
     with pytest.raises(UserError, match=r"^try: this search began with another space, "):
         open_study("try", ["dropout=0.1,0.3"])
     set_params(tmp_path, seed=1)
@@ -109,12 +117,13 @@ def test_a_search_goes_on_only_with_what_it_began_with(study, tmp_path):
         open_study("try", [])
 
 
-def test_a_trial_that_is_worse_than_most_is_stopped_but_not_early_nor_at_its_end(study):
+def test_a_trial_with_twice_the_mistakes_is_stopped_but_not_early_nor_at_its_end(study):
+    assert not reporter(study.ask())({2: 0.1})  # with nothing to compare it with
     for accuracy in (0.7, 0.8, 0.9):
         add(study, accuracy, scores={1: accuracy, 2: accuracy, 3: accuracy, 4: accuracy})
     worse, better, late = (reporter(study.ask()) for _ in range(3))
-    assert not worse({1: 0.1}) and worse({1: 0.1, 2: 0.79})
-    assert not better({1: 0.1, 2: 0.81}) and not better({1: 0.1, 2: 0.81, 3: 0.1})
+    assert not worse({1: 0.1}) and worse({1: 0.1, 2: 0.59})
+    assert not better({1: 0.1, 2: 0.61}) and not better({1: 0.1, 2: 0.61, 3: 0.1})
     assert not late({4: 0.1})
 
 
@@ -191,7 +200,7 @@ def test_a_search_is_interrupted_goes_on_and_stops_a_hopeless_trial(repository, 
     assert names_of_experiments(repository) == {"try-0", "try-2"}
 
     for _ in range(2):
-        add(study, 1.0, scores={2: 1.1, 3: 1.1})
+        add(study, 1.0, scores={2: 1.0, 3: 1.0})
     in_background = ["sh", "-c", 'trap "" INT; "$@"', "sh"]  # as a script does by &
     out = repository.run(*in_background, *search("--trials", "5")).stdout
     assert re.search(r"^\| try-5 .* stopped at (50|75)% ", out, re.MULTILINE)
