@@ -15,6 +15,9 @@ CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v
 # What make sweep runs, and how many points at a time.
 GRID := fine_tune_at=98,116,140 fine_tune_learning_rate=3e-4,1e-3
 JOBS := 1
+# What make search tries, and in what space; docs/experiments.md.
+TRIALS := 20
+SPACE :=
 # What make compare compares: experiments or Git revisions.
 A := HEAD
 B := workspace
@@ -22,8 +25,8 @@ B := workspace
 SERVE :=
 FAULTS := archives disk images kills trust
 
-.PHONY: help install lock audit demo run app review watch serve sweep table compare export publish \
-  test test-slow lint repeat faults bench bench-quick
+.PHONY: help install lock audit demo run app review watch serve sweep search table compare export \
+  publish test test-slow lint repeat faults bench bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -49,6 +52,10 @@ $(VENV)/app-installed: app/requirements.lock $(VENV)/installed
 	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
 
+$(VENV)/search-installed: extras/search.lock $(VENV)/installed
+	$(PIP_INSTALL) --no-build-isolation -r $<
+	touch $@
+
 # An environment of its own, for a machine that only serves.
 $(VENV)/service/installed: service/requirements.lock
 	$(CHECK_PYTHON)
@@ -57,14 +64,14 @@ $(VENV)/service/installed: service/requirements.lock
 	touch $@
 
 lock: $(VENV)/test-installed  ## write the lock files, after a change of any *.txt
-	for file in requirements app/requirements service/requirements tests/requirements; do \
+	for file in requirements {app,service,tests}/requirements extras/search; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command "make lock" --output-file $$file.lock $$file.txt || exit; \
 	done
 
 audit: $(VENV)/test-installed  ## look up known vulnerabilities of the locked packages (needs the internet)
 	uvx pip-audit@2.10.1 --strict --disable-pip --require-hashes \
-	  $(addprefix -r ,requirements.lock $(wildcard */requirements.lock))
+	  $(addprefix -r ,requirements.lock $(wildcard */*.lock))
 
 demo: install  ## run the whole pipeline on drawn pictures, in .demo/
 	python -m scripts.project .demo data_url=sample
@@ -88,6 +95,9 @@ serve: $(VENV)/service/installed  ## serve predictions over HTTP, on this machin
 
 sweep: install  ## run a grid of parameters, GRID="name=1,2 …" JOBS=1; write a table and a figure
 	python -m scripts.sweep --jobs $(JOBS) $(foreach values,$(GRID),'$(values)')
+
+search: install $(VENV)/search-installed  ## search for better parameters, TRIALS=20 SPACE="name=1,2 …"; write a report
+	python -m scripts.search --trials $(TRIALS) $(foreach values,$(SPACE),'$(values)')
 
 table: install  ## print a table of this commit and its experiments, best first
 	python -m scripts.table

@@ -1,6 +1,5 @@
 """A web page that follows a training while it runs: make watch."""
 
-import json
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -11,6 +10,7 @@ import streamlit as st
 
 from app.shared import STYLE
 from transfer.core.files import HISTORY, HISTORY_HEAD, STATUS, read_csv, read_json
+from transfer.core.runs import running_experiments
 from transfer.reporting.style import COLORS
 
 TITLE = "Training"
@@ -18,7 +18,6 @@ SECONDS = 1  # between looks
 SILENT_SECONDS = 60  # without a status; the validation images may take some
 STAGES = {"train_head": "Head", "fine_tune": "Fine-tuning"}
 WORKSPACE = "workspace"
-EXPERIMENTS = Path(".dvc/tmp/exps/run")  # files of DVC on experiments with a folder of their own
 SPLITS = {"training": "", "validation": "val_"}  # and the prefix of their columns
 
 
@@ -32,7 +31,7 @@ def main() -> None:
 @st.fragment(run_every=SECONDS)
 def follow() -> None:
     """Show a run, and look again and again."""
-    runs = find_runs()
+    runs = {WORKSPACE: Path()} | running_experiments()
     name = WORKSPACE
     if len(runs) > 1:
         newest = max(runs, key=lambda name: last_change(runs[name]))
@@ -47,18 +46,6 @@ def follow() -> None:
         column.altair_chart(draw(rows, score, head))
     if head is not None:
         st.caption("Fine-tuning starts at the dashed line.")
-
-
-def find_runs() -> dict[str, Path]:
-    """Return the folders of the runs by name: the workspace, and experiments that run elsewhere."""
-    runs = {WORKSPACE: Path()}
-    for file in EXPERIMENTS.glob("*/*.run"):
-        with suppress(OSError, ValueError, KeyError):  # DVC is writing or removing it
-            described = json.loads(file.read_text())
-            folder = Path(described["root_dir"], described.get("wdir") or "")
-            if folder.is_dir():
-                runs[described.get("name") or file.stem[:7]] = folder
-    return runs
 
 
 def last_change(folder: Path) -> float:
