@@ -11,13 +11,8 @@ from ruamel.yaml import YAML
 
 from transfer.core.errors import UserError
 
-SCORING = (
-    "download",
-    "split",
-    "train_head",
-    "fine_tune",
-    "evaluate",
-)  # stages that make the scores
+# The stages that make the scores.
+SCORING = ("download", "split", "train_head", "fine_tune", "evaluate")
 CODE = ("stages/", "transfer/")
 FINE_TUNE, EVALUATE = "metrics/fine_tune.json", "metrics/evaluate.json"
 WORKSPACE = "workspace"  # what DVC calls the files as they are, committed or not
