@@ -121,9 +121,9 @@ def score(point: dict, column: str) -> float | None:
 
 
 def gather(points: list[dict]) -> list[list[dict]]:
-    """Gather points that differ only in `seed`."""
+    """Gather points that differ only in `seed`, and sort each group by it."""
     groups = defaultdict(list)
-    for point in points:
+    for point in sorted(points, key=lambda point: point["params"]["seed"]):
         groups[json.dumps(settings(point) | {"seed": None}, sort_keys=True)].append(point)
     return list(groups.values())
 
