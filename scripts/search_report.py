@@ -16,7 +16,7 @@ from scripts.sweep_table import COLUMNS
 from transfer.core.files import replacing, write_csv
 from transfer.reporting.style import COLORS, REFERENCE, save, styled
 
-FEWEST = 5  # finished trials, from which the importance of parameters is estimated
+FEWEST = 10  # finished trials, from which the importance of parameters is estimated
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:

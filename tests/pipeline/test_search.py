@@ -155,8 +155,8 @@ def test_the_report_ranks_by_validation_accuracy_then_loss_and_names_what_counts
 
 
 def test_the_report_says_which_parameters_matter(study):
-    for number in range(8):
-        dropout = number / 10
+    for number in range(10):
+        dropout = number / 12
         add(study, 0.9 - dropout / 10, dropout=dropout, mixup=0.2 * (number % 2))
     lines = write_report(study, SPACE, Path("report")).splitlines()
     header = lines.index("| parameter | importance |")
@@ -167,7 +167,7 @@ def test_the_report_says_which_parameters_matter(study):
 
 
 def test_without_differences_nothing_matters(study):
-    for _ in range(8):
+    for _ in range(10):
         add(study, 0.9, dropout=0.5, mixup=0.0)
     assert "importance" not in write_report(study, SPACE, Path("report"))
 
@@ -180,7 +180,7 @@ def search(*arguments):
 @pytest.mark.slow
 def test_a_search_is_interrupted_goes_on_and_stops_a_hopeless_trial(repository, monkeypatch):
     monkeypatch.chdir(repository.folder)
-    space = ["fine_tune_learning_rate=interval(0.00001,0.0001)", "fine_tune_epochs=30,31"]
+    space = ["fine_tune_learning_rate=interval(0.00001,0.0001)", "fine_tune_epochs=12,13"]
     first = subprocess.Popen(search("--trials", "2", *space))
     log = Path("searches/try/try-1.log")
     while not (log.exists() and "fine_tune: from layer" in log.read_text()):
