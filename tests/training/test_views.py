@@ -8,14 +8,13 @@ import pytest
 
 from tests.helpers.models import make_augmentation, make_classifier, make_split, stored_split
 from transfer.core.errors import UserError
-from transfer.core.files import cache_folder
+from transfer.core.files import KEPT_SECONDS, cache_folder
 from transfer.core.runtime import keras
 from transfer.data.dataset import StoredArray
 from transfer.models import frozen
 from transfer.models.classifier import unfreeze
 from transfer.training import views
 from transfer.training.features import compute_features
-from transfer.training.resume import KEPT_SECONDS
 
 VIEWS = 2
 VIEWS_AT = 116  # block_13_expand
