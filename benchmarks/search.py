@@ -127,7 +127,7 @@ def draw(means: dict[str, dict[str, float]]) -> Figure:
     axes.axvline(0, label="the recipe", **REFERENCE)
     axes.set(xlabel="points of accuracy more than the recipe")
     axes.invert_yaxis()
-    axes.legend()
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
