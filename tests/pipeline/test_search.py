@@ -81,27 +81,20 @@ def add(study, accuracy, loss=0.1, state=TrialState.COMPLETE, scores=None, **par
     )
 
 
-def ask(study):
-    """Return what the next trial of a search sets, and forget that it was asked."""
-    trial = propose(study, SPACE)
-    study.tell(trial, state=TrialState.FAIL)
-    return trial.params
+def test_equal_searches_propose_equal_trials_also_after_an_interruption(study, stored_study):
+    for each in (study, stored_study):
+        add(each, 0.9, dropout=0.2, mixup=0.0)
+    first = propose(study, SPACE)
+    assert propose(stored_study, SPACE).params == first.params
+    again = open_study("try", [])  # as if the search had been killed here
+    resumed = propose(again, SPACE)
+    assert resumed.params == first.params and [t.number for t in ended(again)] == [0]
 
-
-def test_equal_searches_propose_equal_trials_also_after_an_interruption(stored_study):
-    study = stored_study
-    add(study, 0.9, dropout=0.2, mixup=0.0)
-    trial = propose(study, SPACE)
-    again = open_study("try", [])  # as if the first had been killed here
-    (interrupted,) = again.get_trials(states=(TrialState.FAIL,))
-    assert propose(again, SPACE).params == trial.params == interrupted.params
-    assert [t.number for t in ended(again)] == [0]
-
-    other = optuna.create_study()
-    other.add_trials(again.get_trials(states=(TrialState.COMPLETE,)))
-    assert ask(other) == trial.params
-    add(other, 0.8, dropout=0.5, mixup=0.0)
-    assert ask(other) != trial.params
+    for each, trial in ((study, first), (again, resumed)):
+        each.tell(trial, state=TrialState.FAIL)  # as if it had never been asked
+        add(each, 0.8, **first.params)
+    second = propose(study, SPACE).params
+    assert propose(again, SPACE).params == second != first.params
 
 
 def test_a_search_goes_on_only_with_what_it_began_with(stored_study, tmp_path):
