@@ -123,8 +123,15 @@ def test_what_tells_unfamiliar_images_is_in_the_models_file_and_keras_opens_it(t
     save_model(load_model(tmp_path / "model.keras"), plain, Description(list("abc"), True))
     assert read_familiarity(plain) is None
     assert read_description(plain).familiar_from is None
-    for content in (b"no array", b""):
+    for stored in ("no array", "", "bm8gYXJyYXk=", 7):
         with zipfile.ZipFile(tmp_path / "bad.keras", "w") as file:
-            file.writestr("familiarity.npy", content)
-        with pytest.raises(UserError, match="bad.keras is damaged: familiarity.npy in it can't"):
+            file.writestr("metadata.json", json.dumps({"familiarity": stored}))
+        with pytest.raises(UserError, match="bad.keras is damaged: familiarity in it can't be re"):
             read_familiarity(tmp_path / "bad.keras")
+
+
+def test_keras_unpacks_no_model_on_the_disk(tmp_path):
+    """It does if there are more entries than its own, and fails where it can't write."""
+    save_numbered(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as saved:
+        assert len(saved.namelist()) == 3

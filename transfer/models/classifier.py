@@ -1,5 +1,6 @@
 """The classifier: raw pixels, preprocessing, a base and a new head."""
 
+import base64
 import io
 import json
 import re
@@ -17,8 +18,10 @@ from transfer.core.runtime import keras
 from transfer.models.backbones import build_preprocessing
 from transfer.models.familiarity import Familiarity
 
-METADATA = "metadata.json"  # written by Keras, which reads only its own version from it
-FAMILIARITY = "familiarity.npy"  # which Keras passes over
+# Written by Keras, which reads only its own version from it. There is no entry of our own: of more
+# than three, Keras unpacks all on the disk.
+METADATA = "metadata.json"
+DESCRIPTION, FAMILIARITY = "description", "familiarity"  # what we add; the latter in base64
 
 
 def build_classifier(
@@ -101,20 +104,21 @@ def save_model(
         description: Stored inside the file.
         familiarity: Stored inside the file, too, if there is any.
     """
-    described = {name: v for name, v in asdict(description).items() if v is not None}
+    more = {DESCRIPTION: {name: v for name, v in asdict(description).items() if v is not None}}
+    if familiarity:
+        array = io.BytesIO()
+        np.save(array, familiarity.to_array())
+        more[FAMILIARITY] = base64.b64encode(array.getvalue()).decode()
     with replacing(path) as temporary:
         model.save(temporary)
         entries = io.BytesIO(temporary.read_bytes())
         with zipfile.ZipFile(entries) as saved, zipfile.ZipFile(temporary, "w") as stable:
             for name in sorted(saved.namelist()):  # ZipInfo's date is fixed
-                content = _stable(name, saved.read(name), described)
+                content = _stable(name, saved.read(name), more)
                 stable.writestr(zipfile.ZipInfo(name), content)
-            if familiarity:
-                with stable.open(zipfile.ZipInfo(FAMILIARITY), "w") as entry:
-                    np.save(entry, familiarity.to_array())
 
 
-def _stable(name: str, content: bytes, description: dict) -> bytes:
+def _stable(name: str, content: bytes, more: dict) -> bytes:
     """Return an entry of the .keras file without what differs from run to run.
 
     That is the date of saving, and the memory addresses by which Keras identifies shared objects,
@@ -123,10 +127,10 @@ def _stable(name: str, content: bytes, description: dict) -> bytes:
     Args:
         name: Of the entry in the ZIP archive.
         content: What Keras wrote.
-        description: Added to the metadata.
+        more: Added to the metadata.
     """
     if name == METADATA:
-        metadata = json.loads(content) | {"date_saved": "", "description": description}
+        metadata = json.loads(content) | {"date_saved": ""} | more
         return json.dumps(metadata).encode()
     if name == "config.json":
         numbers = defaultdict(count(1).__next__)
@@ -144,7 +148,7 @@ def read_description(path: Path) -> Description:
     """
     try:
         with zipfile.ZipFile(path) as saved:
-            return Description(**json.loads(saved.read(METADATA))["description"])
+            return Description(**json.loads(saved.read(METADATA))[DESCRIPTION])
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
         raise UserError(f"{path} is not a model of this pipeline; dvc repro makes one") from None
 
@@ -157,11 +161,12 @@ def read_familiarity(path: Path) -> Familiarity | None:
     """
     try:
         with zipfile.ZipFile(path) as saved:
-            if FAMILIARITY not in saved.namelist():
-                return None
-            content = io.BytesIO(saved.read(FAMILIARITY))
-            return Familiarity.from_array(np.load(content, allow_pickle=False))  # noqa: TID251
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            stored = json.loads(saved.read(METADATA)).get(FAMILIARITY)
+        if stored is None:
+            return None
+        content = io.BytesIO(base64.b64decode(stored, validate=True))
+        return Familiarity.from_array(np.load(content, allow_pickle=False))  # noqa: TID251
+    except (zipfile.BadZipFile, EOFError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is damaged: {FAMILIARITY} in it can't be read: {one_line(error)}; "
             "dvc repro makes it again"
