@@ -45,7 +45,8 @@ def load_compiled(model: Path) -> "Engine | Predictor":
     if path.is_file():
         with suppress(UserError):  # it is damaged
             engine = load_engine(path)
-            path.touch()
+            with suppress(OSError):  # the cache may be read-only
+                path.touch()  # so that it counts as used
             return engine
 
     from transfer.models.classifier import load_model, read_familiarity
