@@ -1,6 +1,5 @@
 """The report of a search: its trials, what they gave, and which parameters mattered."""
 
-from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scripts.search_space import Space, to_settings
 from scripts.search_trial import FINE_TUNE, QUARTERS
-from scripts.sweep_table import COLUMNS
+from scripts.sweep_table import COLUMNS, with_interval
+from scripts.table import to_markdown
 from transfer.core.files import replacing, write_csv
 from transfer.reporting.style import COLORS, REFERENCE, save, styled
 
@@ -107,7 +107,7 @@ def to_cells(row: dict[str, object]) -> dict[str, str]:
             cells[column] = f"{row[column]:.4f}"
     del cells["low"], cells["high"]
     if row["test accuracy"] is not None:
-        cells["test accuracy"] = "{test accuracy:.3f} ({low:.3f} to {high:.3f})".format(**row)
+        cells["test accuracy"] = with_interval(row)
     return cells
 
 
@@ -125,25 +125,15 @@ def to_text(table: list[dict], default: str, importance: dict[str, float]) -> st
     lines = [
         f"{len(table)} trials in {minutes:.1f} minutes; {default} is params.yaml as it is.",
         "",
-        *to_lines([list(cells[0]), *(row.values() for row in cells)]),
-        "",
+        to_markdown(list(cells[0]), [row.values() for row in cells]),
         f"The validation images chose {best['experiment']}, so its validation accuracy flatters. "
         f"What counts is the test accuracy: {best['test accuracy']}; of {default}: "
         f"{unchanged['test accuracy']}. `dvc exp apply {best['experiment']}` takes it over.",
     ]
     if importance:
-        rows = [
-            ["parameter", "importance"],
-            *((n, f"{part:.2f}") for n, part in importance.items()),
-        ]
-        lines += ["", *to_lines(rows)]
+        rows = [(name, f"{part:.2f}") for name, part in importance.items()]
+        lines += ["", to_markdown(["parameter", "importance"], rows).rstrip("\n")]
     return "\n".join(lines) + "\n"
-
-
-def to_lines(rows: Sequence[Iterable[str]]) -> list[str]:
-    """Return the lines of a table in Markdown; the first row is its header."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return [lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]]
 
 
 @styled

@@ -6,16 +6,17 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from scripts.experiments import EVALUATE, FINE_TUNE
 from transfer.reporting.style import styled
 
 # Columns of the table: the metrics file, and the key in it.
 COLUMNS = {
-    "validation accuracy": ("metrics/fine_tune.json", "val_accuracy"),
-    "validation loss": ("metrics/fine_tune.json", "val_loss"),
-    "test accuracy": ("metrics/evaluate.json", "accuracy"),
-    "low": ("metrics/evaluate.json", "accuracy_low"),
-    "high": ("metrics/evaluate.json", "accuracy_high"),
-    "trainable parameters": ("metrics/fine_tune.json", "trainable_parameters"),
+    "validation accuracy": (FINE_TUNE, "val_accuracy"),
+    "validation loss": (FINE_TUNE, "val_loss"),
+    "test accuracy": (EVALUATE, "accuracy"),
+    "low": (EVALUATE, "accuracy_low"),
+    "high": (EVALUATE, "accuracy_high"),
+    "trainable parameters": (FINE_TUNE, "trainable_parameters"),
 }
 SHIFT = 0.12  # between lines, so that no interval hides another
 
@@ -53,12 +54,15 @@ def to_text(table: list[dict]) -> tuple[list[str], list[list[str]]]:
         cells = {name: str(value) for name, value in row.items() if name not in ("low", "high")}
         cells["validation accuracy"] = f"{row['validation accuracy']:.4f}"
         cells["validation loss"] = f"{row['validation loss']:.4f}"
-        cells["test accuracy"] = (
-            f"{row['test accuracy']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        )
+        cells["test accuracy"] = with_interval(row)
         cells["trainable parameters"] = f"{row['trainable parameters']:,}"
         rows.append(cells)
     return list(rows[0]), [list(cells.values()) for cells in rows]
+
+
+def with_interval(row: dict) -> str:
+    """Return the test accuracy of a row with its 95 % interval."""
+    return "{test accuracy:.3f} ({low:.3f} to {high:.3f})".format_map(row)
 
 
 def sort_values(values: Iterable) -> list:

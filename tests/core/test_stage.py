@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from scripts.project import copy_project
 from tests.helpers.processes import ended
 from tests.helpers.project import PROJECT
 from transfer.core import stage
@@ -80,3 +81,21 @@ def test_ctrl_c_while_tensorflow_loads_prints_one_line(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
         assert process.stderr.read() == LINE
+
+
+@pytest.mark.parametrize(
+    ("stage_name", "changes", "message"),
+    [
+        ("fine_tune", {"fine_tune_at": 9999}, "fine_tune_at: the base has 154 layers"),
+        ("evaluate", {"seed": -1}, "seed: input should be greater than or equal to 0"),
+        ("download", {"data_url": "/nowhere"}, "data_url: expected `sample`, a URL"),
+        ("download", {"base_weights": "imagnet"}, "base_weights: expected one of imagenet"),
+    ],
+)
+def test_mistakes_are_refused_before_tensorflow_loads(tmp_path, stage_name, changes, message):
+    copy_project(tmp_path / "project", **changes)
+    (tmp_path / "project/tensorflow.py").write_text("raise SystemExit('it loads')")
+    command = [sys.executable, "-m", f"stages.{stage_name}"]
+    done = subprocess.run(command, cwd=tmp_path / "project", capture_output=True, text=True)
+    assert done.returncode == 1
+    assert message in done.stderr and "it loads" not in done.stderr

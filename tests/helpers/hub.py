@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.helpers.web import running
 
 REPOSITORY, COMMIT = "user/name", "c" * 40
 
@@ -92,11 +93,5 @@ def oid(content: bytes) -> str:
 def hub() -> Iterator[Hub]:
     server = Hub(("127.0.0.1", 0), Handler)
     server.files, server.cards = {}, []
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -43,14 +43,21 @@ def web(*answers: Answer, tls=None) -> Iterator[Server]:
     server.asked = []
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
+    with running(server):
+        yield server
+
+
+@contextmanager
+def running(server):
+    """Let a server answer in a thread of its own, and close it in the end."""
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield server
+        yield
     finally:
         server.shutdown()
         thread.join()
-        server.socket.close()
+        server.server_close()
 
 
 def send(body: bytes = b"", status: int = 200, claimed: int | None = None, **headers) -> Answer:
