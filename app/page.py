@@ -41,7 +41,7 @@ def main() -> None:
         return
     try:
         predictor = load_model(MODEL.stat().st_mtime_ns)
-        train, test = load_splits(predictor.classifier.input_shape[1])
+        train, test = load_splits(predictor.size)
         classes = predictor.description.classes
         more = " …" if len(classes) > MAX_CLASS_NAMES else ""
         names = ", ".join(classes[:MAX_CLASS_NAMES])
@@ -135,7 +135,7 @@ def show_classes(predictor: Predictor, name: str, pixels: np.ndarray) -> np.ndar
     (probabilities,), (features,) = predictor.predict_with_features(pixels[None])
     order = np.argsort(-probabilities)[:BARS]
     names = [escape_markdown(predictor.description.classes[label]) for label in order]
-    (overlaid,) = overlay(pixels[None], grad_cam(predictor.classifier, pixels[None], order[:1]))
+    (overlaid,) = overlay(pixels[None], grad_cam(predictor, pixels[None], order[:1]))
     st.subheader(f"{names[0]} · {probabilities[order[0]]:.1%}", anchor=False)
     st.caption(escape_markdown(name))
     scores = predictor.score(features[None], probabilities[None])

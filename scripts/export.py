@@ -55,7 +55,8 @@ def main() -> None:
     for path in (MODEL, SPLIT / MANIFEST, SPLIT / IMAGES):
         check_exists(path)
 
-    from transfer.models.classifier import load_model, read_familiarity
+    from transfer.models.classifier import load_model
+    from transfer.models.description import read_familiarity
     from transfer.serving.export import describe, open_keras
 
     classifier, familiarity = load_model(MODEL), read_familiarity(MODEL)

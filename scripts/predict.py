@@ -20,7 +20,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -31,11 +31,7 @@ from transfer.core.files import MODEL, check_exists
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.data.find import START, LeftOut, find_images, is_image
 from transfer.download import fetch
-from transfer.serving.compiled import load_compiled
-from transfer.serving.engine import Engine
-
-if TYPE_CHECKING:  # TensorFlow takes seconds to load
-    from transfer.serving.predictor import Predictor
+from transfer.serving.predictor import Predictor, load_predictor
 
 BATCH_SIZE = 4  # each core has one batch, whose tensors stay in its cache
 STANDARD_INPUT = "-"
@@ -69,7 +65,7 @@ def main() -> None:
     if not names:
         raise UserError(f"there are no images in {', '.join(arguments.images)}")
 
-    predictor, least = load_compiled(arguments.model), arguments.at_least
+    predictor, least = load_predictor(arguments.model), arguments.at_least
 
     def predict(batch: list[str]) -> list[Prediction]:
         decoded = [decode(predictor.decode, name, content) for name in batch]
@@ -204,7 +200,7 @@ def decode(
         return one_line(error)
 
 
-def answer(predictor: "Engine | Predictor", pixels: np.ndarray, least: float) -> list[Answer]:
+def answer(predictor: Predictor, pixels: np.ndarray, least: float) -> list[Answer]:
     """Return what a model says about images.
 
     Args:

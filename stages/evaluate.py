@@ -25,8 +25,9 @@ from transfer.evaluation.metrics import (
     scores,
     scores_by_class,
 )
-from transfer.evaluation.prediction import predict, predict_and_score, uncalibrated
-from transfer.models.classifier import load_model, read_description, read_familiarity
+from transfer.evaluation.prediction import predict, uncalibrated
+from transfer.models.compiled import load_compiled
+from transfer.models.description import Description
 
 # What `dvc metrics diff` and `dvc exp show` compare; scores.csv has the other scores, too.
 COMPARED = (
@@ -38,8 +39,9 @@ COMPARED_OF_HEAD = ("accuracy", "loss", "roc_auc")
 
 def main() -> None:
     test = load_split(SPLIT, "test")
-    head = predict(load_model(HEAD_MODEL), test)
-    model, familiarity = predict_delivered(test)
+    head, _ = predict(load_compiled(HEAD_MODEL), test, "head")
+    classifier = load_compiled(MODEL)
+    model, familiarity = predict(classifier, test, "fine-tuned")
     head_scores, model_scores = scores(test.labels, head), scores(test.labels, model)
     only_head, only_model, p_value = mcnemar_test(
         *(probabilities.argmax(axis=1) == test.labels for probabilities in (head, model))
@@ -47,8 +49,8 @@ def main() -> None:
 
     write_probabilities(head, model)
     corrections = score_corrections(test, model)
-    before = score_uncalibrated(test, model)
-    more = {"mcnemar_p": p_value} | before | score_familiarity(familiarity) | corrections
+    more = {"mcnemar_p": p_value, **score_uncalibrated(test, model, classifier.description)}
+    more |= score_familiarity(familiarity, classifier.description) | corrections
     write_scores(head_scores, model_scores, more)
     write_classes(test, head, model)
     write_predictions(test, model, familiarity)
@@ -72,19 +74,6 @@ def main() -> None:
             f"with the fine-tuned model only, {only_head} with the head only (McNemar's test, "
             f"p = {p_value:.2f})"
         )
-
-
-def predict_delivered(test: Split) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return what the delivered model says about the test images.
-
-    Returns:
-        Probabilities, float32 [N, C]; and how familiar the images are, float32 [N], or None if the
-        model can't tell.
-    """
-    familiarity = read_familiarity(MODEL)
-    if familiarity is None:
-        return predict(load_model(MODEL), test), None
-    return predict_and_score(load_model(MODEL), test, familiarity.score)
 
 
 def write_probabilities(head: np.ndarray, model: np.ndarray) -> None:
@@ -113,29 +102,32 @@ def score_corrections(test: Split, model: np.ndarray) -> dict[str, float]:
     }
 
 
-def score_uncalibrated(test: Split, model: np.ndarray) -> dict[str, float]:
+def score_uncalibrated(
+    test: Split, model: np.ndarray, description: Description
+) -> dict[str, float]:
     """Return what the scores of the probabilities were before calibration; empty if there was none.
 
     Args:
         test: The test images.
         model: Probabilities of the fine-tuned model, float [N, C].
+        description: Of that model.
     """
-    temperature = read_description(MODEL).temperature
-    if not temperature:
+    if not description.temperature:
         return {}
-    before = scores(test.labels, uncalibrated(model, temperature))
+    before = scores(test.labels, uncalibrated(model, description.temperature))
     return {f"uncalibrated_{name}": before[name] for name in ("loss", "calibration_error")}
 
 
-def score_familiarity(familiarity: np.ndarray | None) -> dict[str, float]:
+def score_familiarity(familiarity: np.ndarray | None, description: Description) -> dict[str, float]:
     """Return the fraction of the test images that are unfamiliar; empty if it is not known.
 
     Args:
         familiarity: float [N], or None.
+        description: Of the fine-tuned model.
     """
     if familiarity is None:
         return {}
-    return {"unfamiliar": float(np.mean(familiarity < read_description(MODEL).familiar_from))}
+    return {"unfamiliar": float(np.mean(familiarity < description.familiar_from))}
 
 
 def write_scores(head: dict[str, float], model: dict[str, float], more: dict[str, float]) -> None:

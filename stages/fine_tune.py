@@ -23,7 +23,10 @@ from transfer.core.recipes import describe
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, load_split
 from transfer.models.backbones import first_layer
-from transfer.models.classifier import load_model, read_description, save_model, unfreeze
+from transfer.models.classifier import load_model, save_model, unfreeze
+from transfer.models.compiled import keep
+from transfer.models.description import read_description
+from transfer.models.features import compile_base
 from transfer.models.folding import absorb_scales
 from transfer.training.augmentation import build_augmentation
 from transfer.training.calibration import (
@@ -205,7 +208,8 @@ def deliver(
         logits = logits / temperature
         description = replace(description, temperature=temperature)
     if params.familiarity:
-        familiarity, limit, unfamiliar = measure_familiarity(model, train, val, logits)
+        base = compile_base(model)
+        familiarity, limit, unfamiliar = measure_familiarity(base, train, val, logits)
         description = replace(description, familiar_from=limit)
         facts |= {"familiar_from": limit, "val_unfamiliar": unfamiliar}
     if fraction or params.calibrate or params.familiarity:
@@ -213,6 +217,8 @@ def deliver(
     else:
         with replacing(MODEL) as temporary:
             shutil.copyfile(HEAD_MODEL, temporary)
+    if params.familiarity:
+        keep(MODEL, base)
     accuracy, loss = score(logits, val.labels)
     if not fraction:
         print(

@@ -23,7 +23,8 @@ from transfer.core.stage import run_stage
 from transfer.data.dataset import Split, StoredArray, load_split
 from transfer.evaluation.metrics import answered_at_least
 from transfer.evaluation.prediction import uncalibrated
-from transfer.models.classifier import load_model, read_description
+from transfer.models.compiled import load_compiled
+from transfer.models.description import read_description
 from transfer.reporting import figures, grids, report
 from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.style import save
@@ -60,7 +61,7 @@ def main() -> None:
     images = {
         "samples": report.sample_images(train, grids.random_indices(len(train.rows))),
         "explained": report.explain_predictions(
-            load_model(MODEL), test, model, worst if mistakes else grids.least_confident(model)
+            load_compiled(MODEL), test, model, worst if mistakes else grids.least_confident(model)
         ),
     }
     with replacing(PLOTS) as folder, replacing(MODEL_CARD) as card:

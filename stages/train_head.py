@@ -23,7 +23,9 @@ from transfer.core.recipes import describe
 from transfer.core.runtime import keras
 from transfer.data.dataset import MANIFEST, Split, load_split, plain_pixels
 from transfer.models.backbones import build_base, load_weights
-from transfer.models.classifier import Description, build_classifier, save_model
+from transfer.models.classifier import build_classifier, save_model
+from transfer.models.compiled import keep
+from transfer.models.description import Description
 from transfer.training.augmentation import build_augmentation
 from transfer.training.convex import plain_and_mirrored, solve_head
 from transfer.training.features import Features, compute_features, features_of
@@ -69,6 +71,7 @@ def main() -> None:
 
     description = Description(train.class_names, params.crop_to_aspect_ratio)
     save_model(classifier, HEAD_MODEL, description)
+    keep(HEAD_MODEL, features.extract)
     write_history(HISTORY_HEAD, history)
     kept_row = kept_epoch(history, params.early_stopping)
     report(phase, classifier, history[-1][0], kept_row, started)

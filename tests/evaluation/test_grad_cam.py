@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.helpers.models import compiled
 from transfer.core.runtime import keras
 from transfer.evaluation.grad_cam import grad_cam, overlay
 from transfer.models.classifier import build_classifier
@@ -14,7 +15,7 @@ def make_classifier(classes, kernel):
     base = keras.Model(inputs, keras.layers.AveragePooling2D(2)(inputs), name="base")
     classifier = build_classifier(base, "MobileNetV2", classes, 0.5, seed=0)
     classifier.get_layer("head").set_weights([np.array(kernel, float), np.zeros(len(kernel[0]))])
-    return classifier
+    return compiled(classifier)
 
 
 def red_and_green():

@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
 
-from tests.helpers.models import make_classifier, make_split
-from transfer.core.runtime import keras
-from transfer.evaluation.prediction import (
-    predict,
-    predict_and_score,
-    to_probabilities,
-    uncalibrated,
-)
+from tests.helpers import models
+from tests.helpers.models import compiled, make_classifier, make_split
+from transfer.evaluation.prediction import predict, uncalibrated
+from transfer.models.compiled import to_probabilities
+from transfer.models.familiarity import learn_familiarity
 from transfer.training.calibration import divide_logits
 
 
@@ -16,9 +13,9 @@ from transfer.training.calibration import divide_logits
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_probabilities_before_calibration_are_those_of_the_undivided_logits(classes, temperature):
     classifier, split = make_classifier(classes), make_split(6, classes)
-    before = predict(classifier, split)
+    before = models.predict(classifier, split)
     divide_logits(classifier, temperature)
-    after = predict(classifier, split)
+    after = models.predict(classifier, split)
     assert np.abs(after - before).max() > 0.01
     np.testing.assert_allclose(uncalibrated(after, temperature), before, atol=1e-5)
 
@@ -29,15 +26,17 @@ def test_a_certain_model_stays_certain():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_scores_are_those_of_the_pooled_features_of_each_image(classes):
+def test_what_is_predicted_is_what_keras_predicts(classes):
     classifier, split = make_classifier(classes), make_split(40, classes)  # a batch and a part
-
-    def score(features, probabilities):
-        return keras.ops.sum(features, axis=1) + 100 * probabilities[:, 0]
-
-    probabilities, scores = predict_and_score(classifier, split, score)
-    np.testing.assert_array_equal(probabilities, predict(classifier, split))
+    logits = classifier.predict(split.images[split.rows], verbose=0)
     pixels = classifier.get_layer("preprocessing")(split.images[split.rows])
     features = classifier.get_layer("base")(pixels, training=False).numpy().mean(axis=(1, 2))
-    expected = features.sum(axis=1) + 100 * probabilities[:, 0]
-    np.testing.assert_allclose(scores, expected, rtol=1e-4)
+    familiarity = learn_familiarity(features[:20], classes)
+
+    probabilities, scores = predict(compiled(classifier, familiarity), split, "images")
+    assert probabilities.shape == (40, classes) and probabilities.dtype == np.float32
+    # The random weights make more of a rounding than trained ones do.
+    np.testing.assert_allclose(probabilities, to_probabilities(logits), atol=1e-3)
+    np.testing.assert_allclose(scores, familiarity.score(features, probabilities), atol=1e-3)
+    assert np.ptp(scores) > 0.01
+    assert predict(compiled(classifier), split, "images")[1] is None

@@ -12,8 +12,12 @@ from transfer.core.params import Params
 from transfer.core.recipes import fill
 from transfer.core.runtime import keras
 from transfer.data.dataset import Split, StoredArray
+from transfer.evaluation import prediction
 from transfer.models.backbones import build_base
 from transfer.models.classifier import build_classifier
+from transfer.models.compiled import CompiledClassifier
+from transfer.models.description import Description
+from transfer.models.features import compile_base
 from transfer.training.augmentation import build_augmentation
 from transfer.training.features import compute_features
 from transfer.training.loop import Loop, fit
@@ -74,6 +78,21 @@ def make_classifier(classes=2, seed=0):
     base = build_base("MobileNetV2", 32)
     base.set_weights(base_weights())
     return build_classifier(base, "MobileNetV2", classes, 0.2, seed)
+
+
+def compiled(classifier, familiarity=None):
+    """Return a classifier as it is loaded from its file to predict."""
+    classes = max(2, classifier.output_shape[1])
+    description = Description([str(c) for c in range(classes)], crop_to_aspect_ratio=False)
+    dense = classifier.get_layer("head").layers[-1].get_weights()
+    size, base = classifier.input_shape[1], compile_base(classifier)
+    return CompiledClassifier(size, base, *dense, description, familiarity)
+
+
+def predict(classifier, split):
+    """Return the probabilities of a split's images, float32 [N, C]."""
+    probabilities, _ = prediction.predict(compiled(classifier), split, "images")
+    return probabilities
 
 
 def train(classifier, split, epochs=2, optimizer=None, precision="float32", **options):

@@ -11,7 +11,8 @@ from transfer.download import fetch
 from transfer.download.weights import load_base_weights
 from transfer.download.wheels import tensors_sha256
 from transfer.models.backbones import BACKBONES, build_base, build_preprocessing, first_layer
-from transfer.models.classifier import Description, build_classifier, load_model, save_model
+from transfer.models.classifier import build_classifier, load_model, save_model
+from transfer.models.description import Description
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
 

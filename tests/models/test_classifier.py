@@ -12,15 +12,13 @@ from transfer.core.errors import UserError
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_base
 from transfer.models.classifier import (
-    Description,
     build_classifier,
     count_trainable_parameters,
     load_model,
-    read_description,
-    read_familiarity,
     save_model,
     unfreeze,
 )
+from transfer.models.description import Description, read_description, read_familiarity
 from transfer.models.familiarity import Familiarity
 
 

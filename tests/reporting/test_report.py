@@ -21,7 +21,7 @@ from transfer.core.files import (
 )
 from transfer.core.params_file import load_params
 from transfer.data.dataset import load_split
-from transfer.models.classifier import load_model
+from transfer.models.compiled import load_compiled
 from transfer.reporting import report
 from transfer.training.suspects import COLUMNS
 
@@ -41,7 +41,7 @@ def facts(folder, monkeypatch):
     test, (_, model) = load_split(SPLIT, "test"), np.load(PROBABILITIES)
     images = {
         "samples": report.sample_images(test, np.arange(3)),
-        "explained": report.explain_predictions(load_model(MODEL), test, model, np.arange(3)),
+        "explained": report.explain_predictions(load_compiled(MODEL), test, model, np.arange(3)),
     }
     answered = {0.9: (0.75, 0.5, 3), 0.99: (0.0, np.nan, 0)}
     return report.collect_facts(load_params().model_dump()) | images | {"answered": answered}

@@ -9,7 +9,6 @@ from tests.helpers.models import fit_on, make_split
 from transfer.core.errors import UserError
 from transfer.core.files import sha256
 from transfer.core.runtime import keras
-from transfer.evaluation.prediction import add_features
 from transfer.models.classifier import build_classifier
 from transfer.models.familiarity import learn_familiarity
 from transfer.serving import export
@@ -41,7 +40,7 @@ def trained(request):
 def test_each_format_agrees_with_keras(trained, description, tmp_path):
     classifier, split = trained
     images = split.images[split.rows]
-    _, features = add_features(classifier).predict(images, verbose=0)
+    _, features = export.add_features(classifier).predict(images, verbose=0)
     familiarity = learn_familiarity(features[:9], 2)
     familiarity = replace(familiarity, directions=familiarity.directions[1:3])
     expected = export.open_keras(classifier, familiarity)(images)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transfer.data.dataset import Split, StoredArray, evenly_spaced
-from transfer.models import features
+from transfer.models import inference
 from transfer.serving.neighbours import build_index, normalize
 
 # An image of one pixel each, of all splits; the first two numbers are the features.
@@ -12,7 +12,7 @@ PIXELS = [[9, 9, 0], [0, 7, 1], [3, 4, 2], [9, 9, 3], [8, 6, 4], [0, 0, 5], [6, 
 @pytest.fixture
 def split(tmp_path, monkeypatch):
     """Return five of the seven images, which make two and a half batches."""
-    monkeypatch.setattr(features, "BATCH_SIZE", 2)
+    monkeypatch.setattr(inference, "BATCH_SIZE", 2)
     np.save(tmp_path / "images.npy", np.array(PIXELS, np.uint8)[:, None, None])
     return Split(
         images=StoredArray(tmp_path / "images.npy"),

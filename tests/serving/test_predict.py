@@ -21,7 +21,9 @@ import scripts.predict
 from tests.helpers.models import make_classifier, make_split, stored_split
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository
-from transfer.models.classifier import Description, save_model
+from transfer.models.classifier import save_model
+from transfer.models.description import Description
+from transfer.models.features import compile_base
 from transfer.preprocessing.decoding import try_decode
 from transfer.training.familiarity import measure_familiarity
 
@@ -106,7 +108,7 @@ def test_an_image_of_something_else_is_unfamiliar_and_only_a_model_that_can_tell
 ):
     split, model = stored_split(tmp_path, make_split(60)), make_classifier()
     logits = model.predict(split.images[split.rows], verbose=0)
-    familiarity, limit, _ = measure_familiarity(model, split, split, logits)
+    familiarity, limit, _ = measure_familiarity(compile_base(model), split, split, logits)
     description = Description(split.class_names, crop_to_aspect_ratio=True)
     save_model(model, tmp_path / "plain.keras", description)
     described = replace(description, familiar_from=limit)

@@ -4,7 +4,8 @@ import pytest
 from stages.fine_tune import deliver
 from tests.helpers.models import PARAMS, make_classifier, make_split
 from transfer.core.files import HEAD_MODEL, MODEL
-from transfer.models.classifier import Description, load_model, read_description, save_model
+from transfer.models.classifier import load_model, save_model
+from transfer.models.description import Description, read_description
 from transfer.training.calibration import best_temperature, score
 
 SPLIT = make_split(12, classes=3)

@@ -4,14 +4,10 @@ import pytest
 from stages.fine_tune import deliver
 from tests.helpers.models import PARAMS, make_classifier, make_split, stored_split
 from transfer.core.files import HEAD_MODEL, MODEL
-from transfer.evaluation.prediction import predict_and_score
-from transfer.models.classifier import (
-    Description,
-    load_model,
-    read_description,
-    read_familiarity,
-    save_model,
-)
+from transfer.evaluation.prediction import predict
+from transfer.models.classifier import load_model, save_model
+from transfer.models.compiled import load_compiled
+from transfer.models.description import Description
 
 
 @pytest.mark.slow
@@ -26,16 +22,16 @@ def test_the_delivered_model_tells_unfamiliar_images(classes, calibrate, tmp_pat
     found = deliver(model, 1.0, logits, split, split, params)
     before = model.get_weights()
 
-    description, familiarity = read_description(MODEL), read_familiarity(MODEL)
+    delivered = load_compiled(MODEL)
+    description = delivered.description
     assert description.familiar_from == found["familiar_from"] > 0
     assert (description.temperature is not None) == calibrate
-    delivered = load_model(MODEL)
-    for a, b in zip(delivered.get_weights(), before, strict=True):
+    for a, b in zip(load_model(MODEL).get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    _, scores = predict_and_score(delivered, split, familiarity.score)
+    _, scores = predict(delivered, split, "images")
     assert found["val_unfamiliar"] == np.mean(scores < found["familiar_from"]) == 1 / 60
 
     noise = make_split(60, classes)
     noise.images[:] = np.random.default_rng(1).integers(0, 256, noise.images.shape, np.uint8)
-    _, scores = predict_and_score(delivered, noise, familiarity.score)
+    _, scores = predict(delivered, noise, "images")
     assert np.mean(scores < found["familiar_from"]) > 0.9

@@ -7,17 +7,13 @@ from tests.helpers.models import (
     make_augmentation,
     make_classifier,
     make_split,
+    predict,
     stored_split,
     train,
 )
 from transfer.core.runtime import keras
-from transfer.evaluation.prediction import predict
-from transfer.models.classifier import (
-    Description,
-    load_model,
-    save_model,
-    unfreeze,
-)
+from transfer.models.classifier import load_model, save_model, unfreeze
+from transfer.models.description import Description
 from transfer.training.features import Features, compute_features
 from transfer.training.history import HISTORY_COLUMNS, kept_epoch
 from transfer.training.targets import Targets

@@ -13,8 +13,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if are_several() else "2")
 # FALSE: tf2onnx doesn't copy the graph with its weights before each step; saves 500 MB and 2 s.
 CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
 os.environ.setdefault(CATCH_ERRORS, "FALSE")
-# Runtime of the frozen layers on a CPU: onnxruntime or tensorflow.
-FROZEN_RUNTIME = os.environ.get("TRANSFER_FROZEN_RUNTIME", "onnxruntime")
 # Allocate a GPU's memory as it is needed, since several processes may share the GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # Logical devices of the CPU: several let the strategy `mirrored` be tried without GPUs.
@@ -35,4 +33,4 @@ with quiet():
 tf.config.experimental.enable_op_determinism()
 keras.utils.set_random_seed(0)  # determinism requires one; whatever is random has its own seed
 
-__all__ = ["CATCH_ERRORS", "FROZEN_RUNTIME", "keras", "tf"]
+__all__ = ["CATCH_ERRORS", "keras", "tf"]

@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
@@ -16,12 +16,8 @@ from transfer.core.errors import UserError, one_line
 from transfer.core.files import check_exists, replacing
 from transfer.core.runtime import keras
 from transfer.models.backbones import build_preprocessing
+from transfer.models.description import DESCRIPTION, FAMILIARITY, METADATA, Description
 from transfer.models.familiarity import Familiarity
-
-# Written by Keras, which reads only its own version from it. There is no entry of our own: of more
-# than three, Keras unpacks all on the disk.
-METADATA = "metadata.json"
-DESCRIPTION, FAMILIARITY = "description", "familiarity"  # what we add; the latter in base64
 
 
 def build_classifier(
@@ -74,22 +70,6 @@ def count_trainable_parameters(model: keras.Model) -> int:
     return sum(int(variable.value.shape.num_elements()) for variable in model.trainable_variables)
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a user of a model has to know about it. It is stored inside the model's file.
-
-    classes: Their names, in the order of the logits.
-    crop_to_aspect_ratio: As the parameter of that name: how images are made square.
-    temperature: What its logits were divided by; None: they were not.
-    familiar_from: The score from which on an image is familiar; None: the model has no such score.
-    """
-
-    classes: list[str]
-    crop_to_aspect_ratio: bool
-    temperature: float | None = None
-    familiar_from: float | None = None
-
-
 def save_model(
     model: keras.Model,
     path: Path,
@@ -138,39 +118,6 @@ def _stable(name: str, content: bytes, more: dict) -> bytes:
             rb'(?<="shared_object_id": )\d+', lambda match: b"%d" % numbers[match[0]], content
         )
     return content
-
-
-def read_description(path: Path) -> Description:
-    """Read the description that `save_model` stored in a model's file.
-
-    Raises:
-        UserError: The file is not a model of this pipeline.
-    """
-    try:
-        with zipfile.ZipFile(path) as saved:
-            return Description(**json.loads(saved.read(METADATA))[DESCRIPTION])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is not a model of this pipeline; dvc repro makes one") from None
-
-
-def read_familiarity(path: Path) -> Familiarity | None:
-    """Read what `save_model` stored in a model's file about the training images, if anything.
-
-    Raises:
-        UserError: It is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as saved:
-            stored = json.loads(saved.read(METADATA)).get(FAMILIARITY)
-        if stored is None:
-            return None
-        content = io.BytesIO(base64.b64decode(stored, validate=True))
-        return Familiarity.from_array(np.load(content, allow_pickle=False))  # noqa: TID251
-    except (zipfile.BadZipFile, EOFError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged: {FAMILIARITY} in it can't be read: {one_line(error)}; "
-            "dvc repro makes it again"
-        ) from None
 
 
 def load_model(path: Path) -> keras.Model:

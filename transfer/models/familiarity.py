@@ -7,14 +7,16 @@ other scores. It measures similarity, and proves nothing.
 """
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
-
-from transfer.core.runtime import keras
 
 DIRECTIONS = 32  # main directions of the features, and one more for each class
 OF_PROBABILITY = 0.2  # of the score: the largest probability; the rest: what is explained
 KEPT = 0.98  # of the validation images are familiar
+EPSILON = 1e-7
+Tensor = Any  # an array, or a tensor of Keras
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,20 @@ class Familiarity:
     centre: np.ndarray
     directions: np.ndarray
 
-    def score(
-        self, features: keras.KerasTensor, probabilities: keras.KerasTensor
-    ) -> keras.KerasTensor:
+    def score(self, features: Tensor, probabilities: Tensor, ops: ModuleType = np) -> Tensor:
         """Return how familiar images are, float32 [N], from 0 to 1.
 
         Args:
             features: Pooled, float32 [N, D].
             probabilities: Of the classes, float32 [N, C].
+            ops: keras.ops for tensors, as an export has them.
         """
-        offsets = damp(features) - self.centre
-        explained = _length(keras.ops.matmul(offsets, self.directions.T))
-        explained = explained / keras.ops.maximum(_length(offsets), keras.config.epsilon())
-        largest = keras.ops.max(probabilities, axis=1)
+        offsets = damp(features, ops) - self.centre
+        explained = _length(ops.matmul(offsets, self.directions.T), ops)
+        explained = explained / ops.maximum(_length(offsets, ops), EPSILON)
+        largest = ops.max(probabilities, axis=1)
         # The directions are rounded to float16, so the length may exceed 1 a little.
-        explained = keras.ops.minimum(explained, 1)
+        explained = ops.minimum(explained, 1)
         return (1 - OF_PROBABILITY) * explained + OF_PROBABILITY * largest
 
     def to_array(self) -> np.ndarray:
@@ -63,7 +64,7 @@ def learn_familiarity(features: np.ndarray, classes: int) -> Familiarity:
         features: Of training images, pooled, float32 [N, D].
         classes: Their number, in which many classes differ more than a few do.
     """
-    features = keras.ops.convert_to_numpy(damp(features))
+    features = damp(features)
     centre = features.mean(axis=0)
     _, _, directions = np.linalg.svd(features - centre, full_matrices=False)
     found = Familiarity(centre, directions[: DIRECTIONS + classes])
@@ -80,11 +81,11 @@ def familiar_from(scores: np.ndarray) -> float:
     return float(np.floor(lowest.astype(np.float64) * 10_000) / 10_000)
 
 
-def damp(features: keras.KerasTensor) -> keras.KerasTensor:
+def damp(features: Tensor, ops: ModuleType = np) -> Tensor:
     """Return the square roots of features, with their signs, so that no single one dominates."""
-    return keras.ops.sign(features) * keras.ops.sqrt(keras.ops.abs(features))
+    return ops.sign(features) * ops.sqrt(ops.abs(features))
 
 
-def _length(vectors: keras.KerasTensor) -> keras.KerasTensor:
+def _length(vectors: Tensor, ops: ModuleType) -> Tensor:
     """Return the length of each vector, [N], of [N, D]."""
-    return keras.ops.sqrt(keras.ops.sum(keras.ops.square(vectors), axis=1))
+    return ops.sqrt(ops.sum(ops.square(vectors), axis=1))

@@ -1,16 +1,9 @@
 """Compile a classifier's frozen layers into functions from pixels to features."""
 
-from collections.abc import Callable
-
-import numpy as np
-
-from transfer.core.parallel import CORES, map_in_threads
 from transfer.core.runtime import keras, tf
-from transfer.data.dataset import StoredArray
 from transfer.models.folding import fold
-from transfer.models.frozen import Inference, compile_inference
-
-BATCH_SIZE = 32  # each core has one batch
+from transfer.models.frozen import compile_inference
+from transfer.models.inference import Inference
 
 
 def pooled_base(classifier: keras.Model, precision: str) -> keras.Model:
@@ -24,9 +17,7 @@ def pooled_base(classifier: keras.Model, precision: str) -> keras.Model:
         A model from preprocessed pixels, float32 [N, H, W, 3], to pooled features, [N, C].
     """
     base = fold(classifier.get_layer("base"), precision)
-    pooling = classifier.get_layer("head").layers[0]
-    pooling = type(pooling).from_config(pooling.get_config())
-    return keras.Model(base.input, pooling(base.output))
+    return keras.Model(base.input, _pooling(classifier)(base.output))
 
 
 def extract_from_pixels(frozen: keras.Model, preprocessing: keras.layers.Layer) -> Inference:
@@ -56,16 +47,22 @@ def extract_from_tensors(frozen: keras.Model) -> Inference:
     return compile_inference(extract, [tf.TensorSpec(t.shape, tf.float32) for t in frozen.inputs])
 
 
-def extract_rows(
-    extract: Callable[[np.ndarray], np.ndarray], images: StoredArray, rows: np.ndarray
-) -> np.ndarray:
-    """Return the features of some images, float32 [N, D].
+def compile_base(classifier: keras.Model) -> Inference:
+    """Compile the whole base of a classifier, its BatchNormalization folded.
 
     Args:
-        extract: From uint8 pixels [B, H, W, 3] to features, float32 [B, D].
-        images: uint8 [M, H, W, 3].
-        rows: Indices into `images`, int [N], at least one.
+        classifier: Made by `build_classifier`; its weights are those that it has now.
+
+    Returns:
+        A function from pixels, uint8 [N, H, W, 3], to the pooled features, float32 [N, D], and the
+        feature maps, float32 [N, h, w, D].
     """
-    batches = np.split(rows, range(BATCH_SIZE, len(rows), BATCH_SIZE))
-    features = map_in_threads(lambda batch: extract(images[batch]), batches, 2 * CORES)
-    return np.concatenate(list(features))
+    base = fold(classifier.get_layer("base"))
+    pooled = keras.Model(base.input, [_pooling(classifier)(base.output), base.output])
+    return extract_from_pixels(pooled, classifier.get_layer("preprocessing"))
+
+
+def _pooling(classifier: keras.Model) -> keras.layers.Layer:
+    """Return a copy of the pooling that the head of a classifier starts with."""
+    pooling = classifier.get_layer("head").layers[0]
+    return type(pooling).from_config(pooling.get_config())

@@ -14,12 +14,8 @@ from types import ModuleType
 
 import numpy as np
 
-from transfer.core.runtime import CATCH_ERRORS, FROZEN_RUNTIME, keras, tf
-
-Inference = Callable[..., list[np.ndarray]]
-# Images at a time in ONNX Runtime: MobileNetV2's largest tensor is 80x80x96 floats per image, 10 MB
-# for 4 images, which stay in the CPU's cache. The results are the same to the bit for any number.
-IMAGES_IN_CACHE = 4
+from transfer.core.runtime import CATCH_ERRORS, keras, tf
+from transfer.models.inference import FROZEN_RUNTIME, Inference, OnnxInference
 
 
 def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
@@ -36,7 +32,7 @@ def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inf
     function = tf.function(function, input_signature=signature, autograph=False)
     if FROZEN_RUNTIME == "onnxruntime" and not tf.config.list_physical_devices("GPU"):
         try:
-            return _in_onnx_runtime(function, signature)
+            return OnnxInference(to_onnx(function, signature))
         except ImportError as error:
             reason = error
         except Exception as error:  # each unknown operation raises another one
@@ -46,27 +42,6 @@ def compile_inference(function: Callable, signature: list[tf.TensorSpec]) -> Inf
             file=sys.stderr,
         )
     return lambda *arrays: [result.numpy() for result in keras.tree.flatten(function(*arrays))]
-
-
-def _in_onnx_runtime(function: Callable, signature: list[tf.TensorSpec]) -> Inference:
-    """Compile a `tf.function` for ONNX Runtime; arguments as for `compile_inference`."""
-    import onnxruntime
-
-    model = to_onnx(function, signature)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # each core computes a batch of its own
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [argument.name for argument in session.get_inputs()]
-
-    def infer(*arrays: np.ndarray) -> list[np.ndarray]:
-        step = IMAGES_IN_CACHE
-        parts = [
-            session.run(None, {n: a[i : i + step] for n, a in zip(names, arrays, strict=True)})
-            for i in range(0, len(arrays[0]), step)
-        ]
-        return [np.concatenate(part) for part in zip(*parts, strict=True)]
-
-    return infer
 
 
 def to_onnx(function: Callable, signature: list[tf.TensorSpec]) -> bytes:

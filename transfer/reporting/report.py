@@ -6,14 +6,12 @@ import io
 import re
 from array import array
 from collections import Counter
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
 import jinja2
-import matplotlib
 import numpy as np
-import PIL
-import sklearn
 from PIL import Image
 
 from transfer.core.files import (
@@ -28,24 +26,17 @@ from transfer.core.files import (
     read_json,
     sha256,
 )
-from transfer.core.runtime import keras, tf
 from transfer.data.dataset import MANIFEST, NEAR_DUPLICATES, REJECTED, Split
 from transfer.data.labels import ARCHIVES, NOT_IMAGES, SPLITS, Rejected, summary
 from transfer.evaluation.grad_cam import grad_cam, overlay
 from transfer.evaluation.metrics import wilson_interval
+from transfer.models.compiled import CompiledClassifier
 from transfer.reporting.front_matter import front_matter
 
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED = 10  # rows of a table that could have very many
 MAX_SIDE = 224  # of an image in the report, in pixels
-LIBRARIES = {
-    "TensorFlow": tf,
-    "Keras": keras,
-    "NumPy": np,
-    "Pillow": PIL,
-    "scikit-learn": sklearn,
-    "Matplotlib": matplotlib,
-}
+LIBRARIES = ("TensorFlow", "Keras", "NumPy", "Pillow", "scikit-learn", "Matplotlib")
 # Characters that mean something in Markdown; an underscore inside a word does not.
 MARKUP = re.compile(r"[\\`*<>\[\]|&#~$]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -91,7 +82,7 @@ def collect_facts(params: dict) -> dict:
         "manifest_sha256": sha256(SPLIT / MANIFEST),
         "model_sha256": sha256(MODEL),
         "model_bytes": MODEL.stat().st_size,
-        "libraries": {name: library.__version__ for name, library in LIBRARIES.items()},
+        "libraries": {name: version(name) for name in LIBRARIES},
         "listed": LISTED,
     }
 
@@ -162,7 +153,7 @@ def sample_images(split: Split, indices: np.ndarray) -> list[dict]:
 
 
 def explain_predictions(
-    classifier: keras.Model, split: Split, probabilities: np.ndarray, indices: np.ndarray
+    classifier: CompiledClassifier, split: Split, probabilities: np.ndarray, indices: np.ndarray
 ) -> list[dict]:
     """Return images of a split with Grad-CAM overlays of what was predicted.
 

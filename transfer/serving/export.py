@@ -17,8 +17,8 @@ import onnx
 from transfer.core.files import sha256
 from transfer.core.parallel import CORES
 from transfer.core.runtime import keras, tf
-from transfer.evaluation.prediction import add_features, to_probabilities
-from transfer.models.classifier import read_description
+from transfer.models.compiled import to_probabilities
+from transfer.models.description import read_description
 from transfer.models.familiarity import Familiarity
 from transfer.models.features import pooled_base
 from transfer.models.frozen import to_onnx
@@ -63,7 +63,7 @@ def freeze(
             probabilities = tf.concat([1 - second, second], axis=1)
         outputs = {PROBABILITIES: probabilities}
         if familiarity:
-            outputs[FAMILIARITY] = familiarity.score(features, probabilities)
+            outputs[FAMILIARITY] = familiarity.score(features, probabilities, keras.ops)
         return outputs
 
     signature = [tf.TensorSpec(classifier.input_shape, tf.uint8, PIXELS)]
@@ -134,6 +134,14 @@ def write_onnx(infer: Callable, path: Path, description: Description) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def add_features(classifier: keras.Model) -> keras.Model:
+    """Return a model of the same layers that gives logits and the pooled features of the base."""
+    preprocessing, base, head = (classifier.get_layer(n) for n in ("preprocessing", "base", "head"))
+    inputs = keras.Input(classifier.input_shape[1:], dtype="uint8")
+    maps = base(preprocessing(inputs), training=False)
+    return keras.Model(inputs, [head(maps), head.layers[0](maps)])
+
+
 def open_keras(classifier: keras.Model, familiarity: Familiarity | None = None) -> Predict:
     """Return the prediction function of Keras itself, with which the exports are compared."""
     with_features = add_features(classifier)
@@ -142,8 +150,7 @@ def open_keras(classifier: keras.Model, familiarity: Familiarity | None = None) 
         logits, features = with_features.predict_on_batch(pixels)
         outputs = {PROBABILITIES: to_probabilities(logits)}
         if familiarity:
-            scores = familiarity.score(features, outputs[PROBABILITIES])
-            outputs[FAMILIARITY] = keras.ops.convert_to_numpy(scores)
+            outputs[FAMILIARITY] = familiarity.score(features, outputs[PROBABILITIES])
         return outputs
 
     return predict

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer.data.dataset import Split, evenly_spaced
-from transfer.models.features import extract_rows
+from transfer.models.inference import extract_rows
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from transfer.core.runtime import keras
 from transfer.data.dataset import Split, evenly_spaced
 from transfer.models.familiarity import Familiarity, familiar_from, learn_familiarity
-from transfer.models.features import extract_from_pixels, extract_rows, pooled_base
+from transfer.models.inference import Inference, extract_rows
 from transfer.training.calibration import log_probabilities
 
 # Training images, evenly spaced: with twice as many, the score was no better (docs/unfamiliar.md).
@@ -14,25 +13,23 @@ VAL_IMAGES = 1_000
 
 
 def measure_familiarity(
-    model: keras.Model, train: Split, val: Split, logits: np.ndarray
+    base: Inference, train: Split, val: Split, logits: np.ndarray
 ) -> tuple[Familiarity, float, float]:
     """Learn what the training images' features have in common, and set the limit.
 
     Args:
-        model: The delivered classifier.
+        base: Of the delivered classifier, compiled by `compile_base`.
         train: The training images.
         val: The validation images.
-        logits: Of the model for all validation images, float [N, 1] or [N, classes].
+        logits: Of the classifier for all validation images, float [N, 1] or [N, classes].
 
     Returns:
         What the score needs; the score from which on an image is familiar; and the fraction of the
         validation images below it.
     """
-    base = pooled_base(model, "float32")
-    extract = extract_from_pixels(base, model.get_layer("preprocessing"))
 
     def features_of(split: Split, indices: np.ndarray) -> np.ndarray:
-        return extract_rows(lambda pixels: extract(pixels)[0], split.images, split.rows[indices])
+        return extract_rows(lambda pixels: base(pixels)[0], split.images, split.rows[indices])
 
     classes = len(train.class_names)
     max_count = max(TRAIN_IMAGES, OF_EACH_CLASS * classes)
@@ -41,6 +38,5 @@ def measure_familiarity(
     indices = evenly_spaced(len(val.rows), VAL_IMAGES)
     probabilities = np.exp(log_probabilities(logits[indices])).astype(np.float32)
     scores = familiarity.score(features_of(val, indices), probabilities)
-    scores = keras.ops.convert_to_numpy(scores)
     limit = familiar_from(scores)
     return familiarity, limit, float(np.mean(scores < limit))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from transfer.core.runtime import keras
 from transfer.data.dataset import Reader, Split, plain_pixels
-from transfer.models.features import extract_from_pixels, pooled_base
+from transfer.models.features import compile_base, extract_from_pixels, pooled_base
 from transfer.models.folding import between, frontier
-from transfer.models.frozen import Inference
+from transfer.models.inference import Inference
 from transfer.training.augmentation import Augmentation, augmented_pixels
 
 
@@ -18,7 +18,8 @@ class Features:
     val: Reads those of validation images.
     live: A model from the features to the pooled output of the base.
     views: How many views there are of each training image; 0: a new one in each epoch.
-    extract: Computes features from pixels, uint8 [B, H, W, 3]; None if they are read from a file.
+    extract: Computes features from pixels, uint8 [B, H, W, 3], and if the whole base is frozen its
+        maps, too; None if features are read from a file.
     """
 
     train: Reader
@@ -56,16 +57,24 @@ def features_of(classifier: keras.Model, train: Reader, val: Reader, precision: 
     """
     base = pooled_base(classifier, precision)
     start = frontier(base)
-    preprocessing = classifier.get_layer("preprocessing")
-    extract = extract_from_pixels(between(base.inputs, start), preprocessing)
+    if start[0] is base.output:  # all of it is frozen
+        extract = compile_base(classifier)
+    else:
+        preprocessing = classifier.get_layer("preprocessing")
+        extract = extract_from_pixels(between(base.inputs, start), preprocessing)
     return Features(
-        through(extract, train),
-        through(extract, val),
+        *(through(extract, read, len(start)) for read in (train, val)),
         between(start, base.outputs),
         extract=extract,
     )
 
 
-def through(extract: Inference, read: Reader) -> Reader:
-    """Return a reader of what `extract` makes of the arrays that `read` returns."""
-    return lambda indices, epoch: tuple(extract(*read(indices, epoch)))
+def through(extract: Inference, read: Reader, count: int | None = None) -> Reader:
+    """Return a reader of what `extract` makes of the arrays that `read` returns.
+
+    Args:
+        extract: Returns some arrays.
+        read: Returns its arguments.
+        count: How many arrays are read, the first ones; None: all.
+    """
+    return lambda indices, epoch: tuple(extract(*read(indices, epoch))[:count])

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.data.dataset import Reader, Split, StoredArray, read_array
-from transfer.models.frozen import Inference
+from transfer.models.inference import Inference
 from transfer.training.features import Features
 
 BATCH = 32  # images that are computed at a time
@@ -73,7 +73,7 @@ class KeptFeatures:
 
         Args:
             images: uint8 [N, H, W, 3].
-            extract: From pixels to a list of one array, [B, D].
+            extract: From pixels to a list of arrays, the features, [B, D], first.
         """
         missing = np.flatnonzero(~self.is_kept)
         bar = tqdm(blocks(missing, BATCH), desc="features", unit=" batches", delay=2, disable=None)

@@ -15,7 +15,8 @@ from transfer.core.cpu import THREADS
 from transfer.core.errors import UserError
 from transfer.core.files import cache_folder, files_of, hash_of, remove_unused, sha256
 from transfer.core.params import Params
-from transfer.core.runtime import FROZEN_RUNTIME, keras
+from transfer.core.runtime import keras
+from transfer.models.inference import FROZEN_RUNTIME
 from transfer.training.strategy import Replicas
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "opencv-python-headless", "tensorflow", "tf2onnx")

@@ -12,12 +12,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from transfer.core import PARENT
 from transfer.core.errors import UserError, did_you_mean, one_line, printable, shown
-from transfer.core.runtime import keras, tf
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to load, and most runs have no tracker
+    from transfer.core.runtime import keras
 
 TRACKERS, RUN = "TRANSFER_TRACKERS", "TRANSFER_RUN"  # a launcher's processes inherit both
 FOLDER = "TENSORBOARD_LOGGING_DIR"  # as Hugging Face's Trainer calls it
@@ -37,17 +40,23 @@ class TensorBoard:
         """Write the parameters, unless an earlier stage of the run has."""
         from tensorboard.plugins.hparams import api
 
+        from transfer.core.runtime import tf
+
         if not self.folder.exists():
             with tf.summary.create_file_writer(str(self.folder)).as_default():
                 api.hparams({name: "" if v is None else v for name, v in parameters.items()})
 
-    def callback(self, before: Epoch | None) -> keras.callbacks.Callback:
+    def callback(self, before: Epoch | None) -> "keras.callbacks.Callback":
         """Return what logs each epoch, after the scores before the first one."""
+        from transfer.core.runtime import keras
+
         library = keras.callbacks.TensorBoard
         return _careful(library, "tensorboard", before, log_dir=self.folder, write_graph=False)
 
     def log(self, scores: dict[str, float], images: Sequence[Path]) -> None:
         """Write scores and PNG files."""
+        from transfer.core.runtime import tf
+
         with tf.summary.create_file_writer(str(self.folder)).as_default(step=0):
             for name, value in scores.items():
                 tf.summary.scalar(name, value)
@@ -83,7 +92,7 @@ class MLflow:
         with suppress(Exception):
             self.mlflow.end_run("FAILED")
 
-    def callback(self, before: Epoch | None) -> keras.callbacks.Callback:
+    def callback(self, before: Epoch | None) -> "keras.callbacks.Callback":
         """Return what logs each epoch, after the scores before the first one."""
         from mlflow.keras import MlflowCallback
 
@@ -102,11 +111,11 @@ KINDS = {"tensorboard": TensorBoard, "mlflow": MLflow}
 
 
 def _careful(
-    library: type[keras.callbacks.Callback],
+    library: "type[keras.callbacks.Callback]",
     tracker: str,
     before: Epoch | None,
     **options: object,
-) -> keras.callbacks.Callback:
+) -> "keras.callbacks.Callback":
     """Return a library's callback that counts epochs from 1, as the history does.
 
     It logs the scores of an epoch only, and whatever fails, the training goes on.
@@ -171,7 +180,9 @@ def run_name() -> str:
     return re.sub(r"[^\w.-]", "_", "-".join(filter(None, parts)))
 
 
-def start_trackers(parameters: dict, before: Epoch | None) -> tuple[keras.callbacks.Callback, ...]:
+def start_trackers(
+    parameters: dict, before: Epoch | None
+) -> "tuple[keras.callbacks.Callback, ...]":
     """Open the trackers and return the callbacks that log each epoch.
 
     Args:
@@ -184,7 +195,7 @@ def start_trackers(parameters: dict, before: Epoch | None) -> tuple[keras.callba
     return tuple(_start(name, parameters, before) for name in check_trackers())
 
 
-def _start(name: str, parameters: dict, before: Epoch | None) -> keras.callbacks.Callback:
+def _start(name: str, parameters: dict, before: Epoch | None) -> "keras.callbacks.Callback":
     try:
         tracker = KINDS[name](os.environ[RUN])
         tracker.start(parameters)

@@ -27,10 +27,11 @@ from transfer.core.files import (
     sha256,
 )
 from transfer.core.parallel import CORES, map_in_threads
-from transfer.core.runtime import FROZEN_RUNTIME, keras
+from transfer.core.runtime import keras
 from transfer.data.dataset import Reader, Split, StoredArray, plain_pixels, write_array_header
 from transfer.models.features import extract_from_pixels, extract_from_tensors, pooled_base
 from transfer.models.folding import between, count_numbers, frontier
+from transfer.models.inference import FROZEN_RUNTIME
 from transfer.training.augmentation import Augmentation, augmented_pixels
 from transfer.training.features import Features, through
 from transfer.training.resume import library_versions
