@@ -52,7 +52,7 @@ class Review:
     suspects: Surest first, each content once.
     outdated: Number of suspects that are no longer in data/split.
     given: The labels before corrections, by the paths of the images with another label now.
-    stored: Row in data/split/images.npy and label of each suspect and of the images similar to one.
+    stored: Row in the manifest and label of each suspect and of the images similar to one.
     train: The training images.
     raw: The images in data/raw, if they are there.
     """

@@ -69,13 +69,14 @@ def forward(folder: Path) -> dict:
     """Return the ms per image of the frozen base in each runtime, and the floor."""
     from transfer.core.parallel import CORES
     from transfer.core.runtime import keras, tf
+    from transfer.data.dataset import load_split
     from transfer.models.classifier import unfreeze
     from transfer.models.features import extract_from_pixels, pooled_base
     from transfer.models.folding import between, frontier
 
     classifier = frozen_classifier(folder)
     base, preprocessing = map(classifier.get_layer, ("base", "preprocessing"))
-    pixels = np.load(folder / "data/split/images.npy", mmap_mode="r")[: CORES * BATCH]
+    pixels = load_split(folder / "data/split", "train").images[np.arange(CORES * BATCH)]
     batches = np.split(pixels, CORES)
     pool = ThreadPoolExecutor(CORES)
 
@@ -146,11 +147,12 @@ def inputs(folder: Path) -> dict:
     """Return the ms per image of several ways to read and to augment pixels."""
     from transfer.core.files import list_files
     from transfer.core.runtime import keras, tf
+    from transfer.data.dataset import load_split
     from transfer.preprocessing.decoding import decode_image
     from transfer.training.augmentation import Augmentation, warp
     from transfer.training.operations import ColorJitter, FlipAndRotate
 
-    images = np.load(folder / "data/split/images.npy", mmap_mode="r")
+    images = load_split(folder / "data/split", "train").images[np.arange(BATCH)]
     files = [folder / "data/raw" / name for name in list_files(folder / "data/raw")][:BATCH]
     jitter = ColorJitter(0.2)
     augmentation = Augmentation(0, (FlipAndRotate("horizontal", 0.2),), (jitter,))

@@ -20,7 +20,8 @@ from transfer.core.files import (
 )
 from transfer.core.params_file import load_params
 from transfer.core.stage import run_stage
-from transfer.data.dataset import Split, StoredArray, load_split
+from transfer.data.arrays import StoredArray
+from transfer.data.dataset import Split, load_split
 from transfer.evaluation.metrics import answered_at_least
 from transfer.evaluation.prediction import uncalibrated
 from transfer.models.compiled import load_compiled

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from transfer.core.files import (
     read_csv,
     replacing,
     write_csv,
+    write_json,
 )
 from transfer.core.parallel import AT_A_TIME, map_in_threads
 from transfer.core.params import Params
@@ -31,7 +33,6 @@ from transfer.data.dataset import (
     NEAR_DUPLICATES,
     NEAR_DUPLICATES_COLUMNS,
     REJECTED,
-    StoredArray,
 )
 from transfer.data.labels import (
     EXCLUDED,
@@ -43,11 +44,19 @@ from transfer.data.labels import (
     summary,
 )
 from transfer.data.raw import RawImages, sha256_of
+from transfer.data.shards import StoredImages, keys_of
 from transfer.preprocessing.corrections import Corrected, apply_corrections, read_corrections
-from transfer.preprocessing.decoding import decode_images, try_decode
+from transfer.preprocessing.decoding import try_decode
 from transfer.preprocessing.duplicates import near_duplicates, perceptual_hashes
 from transfer.preprocessing.groups import check_given_splits, join_groups, name_groups
-from transfer.preprocessing.splits import assign_corrected, check_rejected, drop_duplicates
+from transfer.preprocessing.splits import (
+    assign_corrected,
+    assign_splits,
+    check_rejected,
+    drop_duplicates,
+)
+from transfer.preprocessing.stable import assign_stably
+from transfer.preprocessing.store import MADE_BY, EarlierRun, made_by, store_images
 
 # Beside the folder, which exists only after a success; then it is moved inside.
 REJECTED_SO_FAR = SPLIT.with_name(REJECTED)
@@ -65,16 +74,16 @@ def main() -> None:
     corrected = apply_corrections(corrections, given, hashes)
     with replacing(SPLIT) as folder:
         folder.mkdir()
-        used, excluded, sizes, rejected = decode(folder / IMAGES, raw, corrected, hashes, params)
-        looks = perceptual_hashes(StoredArray(folder / IMAGES))
+        used, excluded, sizes, rejected, known = decode(folder, raw, corrected, hashes, params)
+        contents = hex_digits(hashes[used])
+        looks = perceptual_hashes(StoredImages(folder / IMAGES, keys_of(contents)))
         together = params.near_duplicates == "together"
         alike = [used[[a, b]] for a, b, _ in near_duplicates(looks, used)] if together else []
-        shares = params.val_fraction, params.test_fraction, params.seed
-        splits = assign_corrected(
-            given, corrected, join_groups(names, alike), used, excluded, *shares
-        )
+        groups = join_groups(names, alike)
+        assign = partial(assign_rows, given, groups, names, hashes, params)
+        splits = assign_corrected(given, corrected, groups, used, excluded, assign)
         table, split_of = corrected.table.at(used), splits[used]
-        rows = manifest(table, split_of, hashes[used], sizes, [names[i] for i in used])
+        rows = manifest(table, split_of, contents, sizes, [names[i] for i in used])
         write_csv(folder / MANIFEST, MANIFEST_COLUMNS, rows)
         changes = corrected.changes(splits, used, excluded)
         write_csv(folder / CORRECTED, CORRECTED_COLUMNS, changes)
@@ -86,37 +95,46 @@ def main() -> None:
         write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
         REJECTED_SO_FAR.replace(folder / REJECTED)
 
-    report(split_of, rejected, pairs)
+    report(split_of, known, rejected, pairs)
     for line in corrected.summary(changes):
         print(f"split: {line}")
 
 
 def decode(
-    target: Path, raw: RawImages, corrected: Corrected, hashes: np.ndarray, params: Params
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Rejected]]:
-    """Decode the images in data/raw, except those rejected, into the array `target`.
+    folder: Path, raw: RawImages, corrected: Corrected, hashes: np.ndarray, params: Params
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Rejected], int]:
+    """Decode the images in data/raw, except those rejected, into shards.
 
     Args:
-        target: Where to write the array.
+        folder: What the stage writes, where the shards are made.
         raw: The images in data/raw.
         corrected: All of them with their labels.
         hashes: SHA-256 of their contents, 32 bytes [N].
         params: All parameters.
 
     Returns:
-        The indices of the images in the array, int [K]; those of the images that could be decoded
-        but are excluded, int [L]; width and height of those in the array, int [K, 2]; and the
-        images rejected, without what the stage `download` left out and has told already.
+        The indices of the images in the shards, int [K]; those of the images that could be decoded
+        but are excluded, int [L]; width and height of those in the shards, int [K, 2]; and the
+        images rejected, without what the stage `download` left out and has told already; and the
+        number of images that an earlier run has decoded.
 
     Raises:
         UserError: Too many images were rejected; REJECTED_SO_FAR lists them.
     """
     table, size, crop = corrected.table, params.image_size, params.crop_to_aspect_ratio
+    made = made_by(size, crop)
+    write_json(folder / MADE_BY, made)
     kept, rejected = drop_duplicates(table, hashes)
     is_excluded = np.isin(kept, [*corrected.excluded])
     kept, excluded = kept[~is_excluded], kept[is_excluded].tolist()
     paths = [table.paths[i] for i in kept]
-    sizes, reasons = decode_images(target, paths, size, crop, raw.image_file)
+    sizes, reasons, known = store_images(
+        folder / IMAGES,
+        paths,
+        hex_digits(hashes[kept]),
+        lambda path: try_decode(raw.image_file(path), size, crop),
+        EarlierRun(SPLIT, made),
+    )
     rejected += [Rejected(paths[index], reason, UNREADABLE) for index, reason in reasons.items()]
     rejected += [Rejected(table.paths[i], corrected.excluded[i], EXCLUDED) for i in excluded]
     left_out = [Rejected(**row) for row in read_csv(LEFT_OUT)] if LEFT_OUT.exists() else []
@@ -124,7 +142,35 @@ def decode(
     check_rejected(table, rejected, params.max_rejected, REJECTED_SO_FAR)
     files = [raw.image_file(table.paths[i]) for i in excluded]
     readable = [try_decode(file, size, crop)[0] is not None for file in files]
-    return np.delete(kept, [*reasons]), np.array(excluded, int)[readable], sizes, rejected
+    used = np.delete(kept, [*reasons])
+    sizes = np.delete(sizes, [*reasons], axis=0)
+    return used, np.array(excluded, int)[readable], sizes, rejected, known
+
+
+def assign_rows(
+    given: ImageTable,
+    groups: np.ndarray,
+    names: Sequence[str],
+    hashes: np.ndarray,
+    params: Params,
+    rows: np.ndarray,
+) -> np.ndarray:
+    """Return the splits of some images, int [K].
+
+    Args:
+        given: All images as they are given, N.
+        groups: Codes of their groups, int [N].
+        names: Of their groups, N; empty for an image of no group.
+        hashes: SHA-256 of their contents, 32 bytes [N].
+        params: All parameters.
+        rows: Indices of the images, int [K].
+    """
+    shares = params.val_fraction, params.test_fraction, params.seed
+    if not params.stable_splits:
+        return assign_splits(given.at(rows), groups[rows], *shares)
+    contents = hex_digits(hashes[rows])
+    keys = [names[row] or content for row, content in zip(rows, contents, strict=True)]
+    return assign_stably(given.at(rows), groups[rows], keys, *shares)
 
 
 def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:
@@ -142,10 +188,16 @@ def hash_contents(raw: RawImages, paths: Sequence[str]) -> np.ndarray:
     return np.fromiter(map_in_threads(content_hash, paths, AT_A_TIME), "S32", len(paths))
 
 
+def hex_digits(hashes: np.ndarray) -> list[str]:
+    """Return hashes of 32 bytes, [N], as hex digits."""
+    rows = hashes.view(np.uint8).reshape(len(hashes), -1)
+    return [row.tobytes().hex() for row in rows]
+
+
 def manifest(
     table: ImageTable,
     splits: np.ndarray,
-    hashes: np.ndarray,
+    contents: Sequence[str],
     sizes: np.ndarray,
     groups: Sequence[str],
 ) -> Iterator[tuple]:
@@ -154,21 +206,22 @@ def manifest(
     Args:
         table: N images.
         splits: Indices into SPLITS, int [N].
-        hashes: SHA-256 of the files, 32 bytes [N].
+        contents: SHA-256 of the files, hex digits, N.
         sizes: Width and height, int [N, 2].
         groups: Names, N.
     """
-    contents = hashes.view(np.uint8).reshape(len(hashes), -1)
     columns = zip(table.paths, table.labels, splits, contents, sizes, groups, strict=True)
     for path, label, split, content, size, group in columns:
-        name, sha256 = table.class_names[label], content.tobytes().hex()
-        yield path, name, SPLITS[split], sha256, *size, group
+        yield path, table.class_names[label], SPLITS[split], content, *size, group
 
 
-def report(splits: np.ndarray, rejected: Sequence[Rejected], pairs: Sequence[tuple]) -> None:
+def report(
+    splits: np.ndarray, known: int, rejected: Sequence[Rejected], pairs: Sequence[tuple]
+) -> None:
     """Print the sizes of the splits, what was rejected and what looks the same in two splits."""
     counts = zip(np.bincount(splits), SPLITS, strict=True)
-    print("split: " + ", ".join(f"{count:,} {split}" for count, split in counts) + " images")
+    sizes = ", ".join(f"{count:,} {split}" for count, split in counts)
+    print(f"split: {sizes} images" + (f"; {known:,} had been decoded before" if known else ""))
     for line in summary(rejected):
         print(f"split: rejected {line}")
     if rejected:

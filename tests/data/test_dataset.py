@@ -1,10 +1,6 @@
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import pytest
 
-from transfer.core.errors import UserError
+from tests.helpers.models import store
 from transfer.core.files import write_csv
 from transfer.data.dataset import (
     CORRECTED,
@@ -12,21 +8,22 @@ from transfer.data.dataset import (
     IMAGES,
     MANIFEST,
     MANIFEST_COLUMNS,
-    StoredArray,
     given_labels,
     load_split,
 )
+from transfer.data.shards import StoredImages
 
 
 def test_load_split_opens_its_own_rows(tmp_path):
     images = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
-    np.save(tmp_path / IMAGES, images)
     labels_and_splits = [("dogs", "train"), ("cats", "val"), ("cats", "train"), ("owls", "test")]
-    rows = [(f"{i}.jpg", *pair, "hash", 2, 2) for i, pair in enumerate(labels_and_splits)]
+    hashes = [f"{i}7" * 32 for i in (3, 1, 0, 2)]
+    store(tmp_path / IMAGES, images, hashes)
+    rows = [(f"{i}.jpg", *p, hashes[i], 2, 2) for i, p in enumerate(labels_and_splits)]
     write_csv(tmp_path / MANIFEST, MANIFEST_COLUMNS, rows)
 
     train = load_split(tmp_path, "train")
-    assert isinstance(train.images, StoredArray)
+    assert isinstance(train.images, StoredImages)
     assert train.class_names == ["cats", "dogs", "owls"]
     assert (train.rows.tolist(), train.labels.tolist()) == ([0, 2], [1, 0])
     assert train.paths == ["0.jpg", "2.jpg"]
@@ -35,9 +32,10 @@ def test_load_split_opens_its_own_rows(tmp_path):
 
 
 def test_given_labels_are_those_before_corrections(tmp_path):
-    np.save(tmp_path / IMAGES, np.zeros((3, 2, 2, 3), np.uint8))
+    hashes = [f"{i}" * 64 for i in range(3)]
+    store(tmp_path / IMAGES, np.zeros((3, 2, 2, 3), np.uint8), hashes)
     labels = ("cats", "dogs", "dogs")
-    rows = [(f"{i}.jpg", label, "test", "hash", 2, 2) for i, label in enumerate(labels)]
+    rows = [(f"{i}.jpg", label, "test", hashes[i], 2, 2) for i, label in enumerate(labels)]
     write_csv(tmp_path / MANIFEST, MANIFEST_COLUMNS, rows)
     changes = [
         ("1.jpg", "test", "cats", "dogs"),
@@ -50,52 +48,3 @@ def test_given_labels_are_those_before_corrections(tmp_path):
     given, excluded = given_labels(tmp_path, "test", test)
     assert (given.tolist(), excluded) == ([0, 0, 1], 1)
     assert test.labels.tolist() == [0, 1, 1]
-
-
-def test_stored_rows_are_in_the_requested_order_and_must_be_whole(tmp_path):
-    path, values = tmp_path / "a.npy", np.arange(24, dtype=np.float16).reshape(4, 2, 3)
-    np.save(path, values)
-    stored = StoredArray(path)
-    assert (len(stored), stored.shape, stored.dtype) == (4, (4, 2, 3), np.float16)
-    np.testing.assert_array_equal(stored[np.array([3, 0, 3])], values[[3, 0, 3]])
-    path.write_bytes(path.read_bytes()[:-1])
-    np.testing.assert_array_equal(stored[np.array([2])], values[[2]])
-    with pytest.raises(UserError, match=r"a\.npy is damaged: it ends in row 3"):
-        stored[np.array([3])]
-
-
-@pytest.mark.parametrize("replaced", [False, True])
-def test_an_open_array_stays_readable_if_its_file_is_removed_or_replaced(tmp_path, replaced):
-    path, values = tmp_path / "a.npy", np.arange(24).reshape(4, 6)
-    np.save(path, values)
-    stored = StoredArray(path)
-    path.unlink()
-    if replaced:
-        np.save(path, np.zeros((1, 1)))
-    np.testing.assert_array_equal(stored[np.array([3, 1])], values[[3, 1]])
-
-
-def test_threads_read_their_own_rows(tmp_path):
-    values = np.random.default_rng(0).integers(0, 256, (500, 1000), np.uint8)
-    np.save(tmp_path / "a.npy", values)
-    stored = StoredArray(tmp_path / "a.npy")
-    with ThreadPoolExecutor(8) as pool:
-        rows = list(pool.map(lambda row: stored[[row]][0], range(len(stored))))
-    np.testing.assert_array_equal(rows, values)
-
-
-def test_an_array_is_closed_when_nothing_refers_to_it(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((2, 2)))
-    stored = StoredArray(tmp_path / "a.npy")
-    file = stored.file
-    assert os.fstat(file).st_size > 0
-    del stored
-    with pytest.raises(OSError):
-        os.fstat(file)
-
-
-@pytest.mark.parametrize("dtype", ["u1", "<f2", ">f8", "?", "c8", "<U3", "M8[s]", "S0"])
-def test_rows_of_any_plain_dtype_are_read(tmp_path, dtype):
-    values = np.zeros((3, 2), dtype)
-    np.save(tmp_path / "a.npy", values)
-    np.testing.assert_array_equal(StoredArray(tmp_path / "a.npy")[[2, 0]], values[[2, 0]])

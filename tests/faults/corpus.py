@@ -3,22 +3,24 @@
 import io
 import struct
 import zlib
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from PIL import Image
 
-from transfer.preprocessing.decoding import decode_images
+from transfer.preprocessing.decoding import decode_images, try_decode
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ROTATION, ORIENTATION = 6, 0x0112  # EXIF: the camera was held upright
 
 
-def decode(*arguments, **options) -> list[tuple[int, int] | str]:
-    """Do as `decode_images`; return a size or a reason for each picture, in order."""
-    sizes, reasons = decode_images(*arguments, **options)
-    rows = iter(map(tuple, sizes.tolist()))
-    return [reasons.get(i) or next(rows) for i in range(len(sizes) + len(reasons))]
+def decode(target, paths, size, crop_to_aspect_ratio) -> list[tuple[int, int] | str]:
+    """Write the pixels of pictures into an array; return a size or a reason for each, in order."""
+    options = {"size": size, "crop_to_aspect_ratio": crop_to_aspect_ratio}
+    results = list(decode_images(paths, partial(try_decode, **options)))
+    pixels = [image for image, _ in results if image is not None]
+    np.save(target, np.array(pixels, np.uint8).reshape(-1, size, size, 3))
+    return [result for _, result in results]
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.faults.table import record
 from transfer.core.errors import UserError
-from transfer.data.dataset import StoredArray
+from transfer.data.arrays import StoredArray
 from transfer.models.backbones import build_base, load_weights
 from transfer.models.classifier import (
     Description,

@@ -14,6 +14,8 @@ import tempfile
 import urllib.request  # noqa: F401
 import uuid  # noqa: F401
 
+import psutil  # noqa: F401  (its own part for macOS is not here)
+
 # What Python has on Linux but not on every macOS.
 LINUX_ONLY = {
     os: (

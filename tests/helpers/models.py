@@ -1,5 +1,6 @@
 """Small classifiers, splits of random images, and training on them."""
 
+import hashlib
 from dataclasses import replace
 from functools import lru_cache
 
@@ -11,7 +12,8 @@ from tests.helpers.project import PROJECT
 from transfer.core.params import Params
 from transfer.core.recipes import fill
 from transfer.core.runtime import keras
-from transfer.data.dataset import Split, StoredArray
+from transfer.data.dataset import IMAGES, Split
+from transfer.data.shards import StoredImages, cut, keys_of, write_shard
 from transfer.evaluation import prediction
 from transfer.models.backbones import build_base
 from transfer.models.classifier import build_classifier
@@ -54,9 +56,18 @@ def make_split(image_count=10, classes=2, size=32):
 
 
 def stored_split(folder, split):
-    """Return the same split, its images in a file of a folder, as the pipeline has them."""
-    np.save(folder / "images.npy", split.images)
-    return replace(split, images=StoredArray(folder / "images.npy"))
+    """Return the same split, its images in shards in a folder, as the pipeline has them."""
+    return replace(split, images=store(folder / IMAGES, split.images))
+
+
+def store(folder, images, hashes=None):
+    """Write images, uint8 [N, H, W, 3], into shards; without hashes, of what their numbers are."""
+    numbers = range(len(images))
+    keys = keys_of(hashes or [hashlib.sha256(b"%d" % number).hexdigest() for number in numbers])
+    folder.mkdir(parents=True)
+    for bits, indices in cut(keys):
+        write_shard(folder, bits, images[indices])
+    return StoredImages(folder, keys)
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.helpers.repository import ran
+from transfer.data.dataset import load_split
 
 STAGES = ["download", "split", "train_head", "fine_tune", "evaluate", "plot"]
 # From block_13_depthwise up, with gamma and beta but no moving statistics, and the head's 1,281.
@@ -41,7 +42,7 @@ def test_splits_are_disjoint_and_a_broken_picture_is_rejected(repository):
     assert len(manifest) == len({row["sha256"] for row in manifest}) == 40
     counts = [sum(row["split"] == name for row in manifest) for name in ("train", "val", "test")]
     assert counts == [24, 8, 8]
-    assert np.load(split / "images.npy", mmap_mode="r").shape == (40, 32, 32, 3)
+    assert load_split(split, "train").images.shape == (40, 32, 32, 3)
     rejected, stray = rows_of(split / "rejected.csv")
     assert (stray["path"], stray["kind"]) == ("pets/readme.txt", "not images")
     assert rejected["path"] == "cats/broken.jpg"

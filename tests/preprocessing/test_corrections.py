@@ -197,7 +197,11 @@ def split_with(decisions, paths, contents, groups=None):
     found = apply_corrections(decisions, table, hashes)
     kept, _ = drop_duplicates(found.table, hashes)
     out = np.isin(kept, [*found.excluded])
-    splits = assign_corrected(table, found, groups, kept[~out], kept[out], 0.2, 0.2, 0)
+
+    def assign(rows):
+        return assign_splits(table.at(rows), groups[rows], 0.2, 0.2, 0)
+
+    splits = assign_corrected(table, found, groups, kept[~out], kept[out], assign)
     return {paths[i]: (SPLITS[splits[i]], found.table.labels[i]) for i in kept[~out]}
 
 

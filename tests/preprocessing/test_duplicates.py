@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from transfer.data.dataset import StoredArray
+from tests.helpers.models import store
 from transfer.download.sample import draw_sample
 from transfer.preprocessing import duplicates
 from transfer.preprocessing.duplicates import near_duplicates, perceptual_hash, perceptual_hashes
@@ -39,8 +39,7 @@ def test_the_same_image_in_other_bytes_is_near_and_others_are_not(drawn, tmp_pat
 def test_all_the_hashes_are_those_of_each(tmp_path, monkeypatch):
     monkeypatch.setattr(duplicates, "AT_A_TIME", 2)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), np.uint8)
-    np.save(tmp_path / "images.npy", pixels)
-    hashes = perceptual_hashes(StoredArray(tmp_path / "images.npy"))
+    hashes = perceptual_hashes(store(tmp_path / "images", pixels))
     assert hashes.dtype == np.uint64
     assert hashes.tolist() == [perceptual_hash(image) for image in pixels]
     assert len(set(hashes.tolist())) == 5

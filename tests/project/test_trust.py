@@ -20,7 +20,7 @@ from tests.helpers.repository import SMALL
 from transfer.core.errors import UserError
 from transfer.core.params_file import load_params
 from transfer.core.runtime import keras
-from transfer.data.dataset import StoredArray
+from transfer.data.arrays import StoredArray
 from transfer.download import fetch
 from transfer.download.acquire import content_sha256
 from transfer.models.backbones import build_base, load_weights

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from transfer.data.dataset import Split, StoredArray, evenly_spaced
+from tests.helpers.models import store
+from transfer.data.dataset import Split, evenly_spaced
 from transfer.models import inference
 from transfer.serving.neighbours import build_index, normalize
 
@@ -13,9 +14,8 @@ PIXELS = [[9, 9, 0], [0, 7, 1], [3, 4, 2], [9, 9, 3], [8, 6, 4], [0, 0, 5], [6, 
 def split(tmp_path, monkeypatch):
     """Return five of the seven images, which make two and a half batches."""
     monkeypatch.setattr(inference, "BATCH_SIZE", 2)
-    np.save(tmp_path / "images.npy", np.array(PIXELS, np.uint8)[:, None, None])
     return Split(
-        images=StoredArray(tmp_path / "images.npy"),
+        images=store(tmp_path / "images", np.array(PIXELS, np.uint8)[:, None, None]),
         rows=np.array([1, 2, 4, 5, 6]),
         labels=np.array([0, 1, 1, 0, 1]),
         paths=list("abcde"),

@@ -10,6 +10,7 @@ from streamlit.runtime.state import SessionStateProxy
 from app import review as page
 from app import suspects
 from app.suspects import Suspect, load_review, missing_file, replace_decision
+from tests.helpers.models import store
 from transfer.core.errors import UserError
 from transfer.core.files import CORRECTIONS, RAW, SPLIT, SUSPECTS, write_csv
 from transfer.data.dataset import CORRECTED, CORRECTED_COLUMNS, IMAGES, MANIFEST, MANIFEST_COLUMNS
@@ -40,7 +41,9 @@ def folder(tmp_path, monkeypatch):
         (RAW / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (30, 20), (number, 0, 0)).save(RAW / path)
     SPLIT.mkdir()
-    np.save(SPLIT / IMAGES, np.full((5, SIZE, SIZE, 3), np.arange(5)[:, None, None, None], "u1"))
+    hashes = [content(number) for number in range(5)]
+    pixels = np.full((5, SIZE, SIZE, 3), np.arange(5)[:, None, None, None], "u1")
+    store(SPLIT / IMAGES, pixels, hashes)
     labels = ("a", "b", "a", "b", "b")
     rows = [(p, labels[i], "train", content(i), 30, 20) for i, p in enumerate(PATHS)]
     write_csv(SPLIT / MANIFEST, MANIFEST_COLUMNS, rows)

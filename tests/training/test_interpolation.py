@@ -82,8 +82,8 @@ def test_an_error_of_a_reader_is_told_as_it_is():
 
     def damaged(indices, view):
         if 11 in indices:  # not in the batches that Keras reads first, for their shapes
-            raise UserError("images.npy is damaged")
+            raise UserError("a shard is damaged")
         return features.val(indices, view)
 
-    with pytest.raises(UserError, match="^images.npy is damaged$"):
+    with pytest.raises(UserError, match="^a shard is damaged$"):
         logits_of_validation(classifier, replace(features, val=damaged), 12, 3)()

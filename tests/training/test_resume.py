@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.models import AUGMENTATION, PARAMS, fit_on, make_classifier, make_split, train
+from tests.helpers.models import (
+    AUGMENTATION,
+    PARAMS,
+    fit_on,
+    make_classifier,
+    make_split,
+    stored_split,
+    train,
+)
 from transfer.core.errors import UserError
 from transfer.core.files import KEPT_SECONDS
 from transfer.core.runtime import keras
-from transfer.data.dataset import StoredArray
 from transfer.models.classifier import unfreeze
 from transfer.training.features import compute_features
 from transfer.training.resume import TrainingState
@@ -125,14 +132,13 @@ def test_a_loss_that_is_no_number_ends_the_training():
         train(make_classifier(), make_split(), optimizer=keras.optimizers.SGD(1e38))
 
 
-def test_an_array_that_is_cut_off_is_named(tmp_path):
+def test_a_shard_that_is_cut_off_is_named(tmp_path):
     split, classifier = make_split(), make_classifier()
-    path = tmp_path / "images.npy"
-    np.save(path, split.images)
-    cut = replace(split, images=StoredArray(path))
+    cut = stored_split(tmp_path, split)
+    path = tmp_path / "images" / cut.images.names[cut.images.shard_of[0]]
     path.write_bytes(path.read_bytes()[:-5000])
     features = compute_features(classifier, cut, split, AUGMENTATION, "float32")
-    with pytest.raises(UserError, match="images.npy is damaged: it ends in row"):
+    with pytest.raises(UserError, match=f"{path.name} is damaged: expected"):
         fit_on(features, classifier, split, epochs=1)
 
 

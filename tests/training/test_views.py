@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.helpers import models
 from tests.helpers.models import make_augmentation, make_classifier, make_split, stored_split
 from transfer.core.errors import UserError
 from transfer.core.files import KEPT_SECONDS, cache_folder
 from transfer.core.runtime import keras
-from transfer.data.dataset import StoredArray
 from transfer.models import frozen
 from transfer.models.classifier import unfreeze
 from transfer.training import views
@@ -156,8 +156,7 @@ def test_what_they_depend_on_gives_them_another_folder(classifier, splits, cache
     elif what == "images":
         changed = train.images[np.arange(len(train.images))]
         changed[train.rows[0]] += 1
-        np.save(tmp_path / "other.npy", changed)
-        images = StoredArray(tmp_path / "other.npy")
+        images = models.store(tmp_path / "other", changed)
         store(classifier, (replace(train, images=images), val), WHOLE)
     elif what == "rows":
         store(classifier, (replace(train, rows=train.rows[::-1].copy()), val), WHOLE)

@@ -104,6 +104,11 @@ class Params(BaseModel):
         description="Fraction for the test: of the validation folder, or of all images where "
         "there is no such folder.",
     )
+    stable_splits: bool = Field(
+        description="Whether the split of an image depends on its content, or the name of its "
+        "group, and the seed alone, so that images that are added move no others "
+        "([own_images.md](own_images.md#a-set-that-grows)). The fractions then hold on average."
+    )
     max_rejected: float = Field(
         ge=0,
         le=1,

@@ -10,7 +10,8 @@ import numpy as np
 
 from transfer.core.parallel import CORES
 from transfer.core.runtime import keras
-from transfer.data.dataset import Reader, read_array
+from transfer.data.arrays import read_array
+from transfer.data.dataset import Reader
 
 KEPT_BYTES = 2**34  # at most, and at most half of what is free on the disk
 WORKERS = min(max(CORES, 2), 8)  # threads, each of which computes a batch

@@ -1,7 +1,7 @@
 """The images in data/raw: files in class folders, or packed into shards if there are many.
 
-A shard is an uncompressed zip of thousands of images, which are read from inside it. Tools that
-handle files, DVC above all, take as long for one image file as for one shard.
+A shard (transfer/data/shards.py) is an uncompressed zip of some images, which are read from inside
+it. Tools that handle files, DVC above all, take as long for one image file as for one shard.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +21,9 @@ import numpy as np
 
 from transfer.core.errors import UserError, one_line, shown
 from transfer.core.files import list_files
+from transfer.data.shards import cut, keys_of
 
 MANY = 10_000  # up to so many images stay in folders, where people can look at them
-# A shard ends when it has SHARD_IMAGES or reaches SHARD_BYTES (256 MB): few enough files, none of
-# them too large to send again.
-SHARD_IMAGES = 5_000
-SHARD_BYTES = 1 << 28
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 LOCAL_HEADER = 30  # bytes before the name of a zip's member; the last four are two lengths
 # What zipfile raises for a damaged directory; RuntimeError for an unknown version or method.
@@ -56,8 +53,11 @@ class RawImages:
         self.folder = folder
         self.shards = sorted(path for path in folder.glob("*.zip") if path.is_file())
         self.names = [] if self.shards else list_files(folder)
-        tables = [self._list(number) for number in range(len(self.shards))]
-        self.members = np.concatenate(tables) if tables else None
+        if self.shards:
+            tables = [self._list(number) for number in range(len(self.shards))]
+            order = sorted(range(len(self.names)), key=lambda i: os.fsencode(self.names[i]))
+            self.names = [self.names[i] for i in order]
+            self.members = np.concatenate(tables)[order]
 
     def _list(self, number: int) -> np.ndarray:
         """Add the names in a shard to `names`; return the positions, MEMBER [N]."""
@@ -104,7 +104,9 @@ def sha256_of(image_file: ImageFile) -> bytes:
 
 
 def pack(folder: Path, target: Path) -> None:
-    """Move the images below `folder` into shards in a new folder; equal images give equal bytes.
+    """Move the images below `folder` into shards in a new folder, by hashes of their names.
+
+    Equal images give equal bytes.
 
     The files of a shard are removed when it is written, so little more of the disk is taken.
 
@@ -113,8 +115,11 @@ def pack(folder: Path, target: Path) -> None:
         target: The folder to make, or an empty one.
     """
     target.mkdir(exist_ok=True)
-    for number, names in enumerate(_shards(folder, list_files(folder))):
-        with zipfile.ZipFile(target / f"{number:05}.zip", "x") as archive:
+    files = list_files(folder)
+    hashes = [hashlib.sha256(os.fsencode(name)).hexdigest() for name in files]
+    for bits, indices in cut(keys_of(hashes)):
+        names = [files[i] for i in indices]
+        with zipfile.ZipFile(target / f"{bits or 'all'}.zip", "x") as archive:
             for name in names:
                 info = zipfile.ZipInfo(name, DATE)
                 info.external_attr = 0o644 << 16
@@ -123,16 +128,6 @@ def pack(folder: Path, target: Path) -> None:
                     shutil.copyfileobj(file, member)
         for name in names:
             (folder / name).unlink()
-
-
-def _shards(folder: Path, names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the names of each shard, in their order."""
-    start, size = 0, 0
-    for end, name in enumerate(names, 1):
-        size += (folder / name).stat().st_size
-        if end - start == SHARD_IMAGES or size >= SHARD_BYTES or end == len(names):
-            yield names[start:end]
-            start, size = end, 0
 
 
 def _damaged(shard: Path, reason: str) -> UserError:

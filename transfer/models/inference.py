@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from transfer.core.parallel import CORES, map_in_threads
-from transfer.data.dataset import StoredArray
+from transfer.data.shards import StoredImages
 
 Inference = Callable[..., list[np.ndarray]]
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ class OnnxInference:
 
 
 def map_rows(
-    function: Callable[[np.ndarray], Result], images: StoredArray, rows: np.ndarray, task: str
+    function: Callable[[np.ndarray], Result], images: StoredImages, rows: np.ndarray, task: str
 ) -> Iterator[Result]:
     """Yield what a function makes of images, batch by batch, on all cores.
 
@@ -65,7 +65,7 @@ def map_rows(
 
 
 def extract_rows(
-    extract: Callable[[np.ndarray], np.ndarray], images: StoredArray, rows: np.ndarray
+    extract: Callable[[np.ndarray], np.ndarray], images: StoredImages, rows: np.ndarray
 ) -> np.ndarray:
     """Return the features of some images, float32 [N, D].
 

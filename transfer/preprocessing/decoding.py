@@ -4,11 +4,9 @@ import contextlib
 import logging
 import re
 import struct
-from array import array
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -17,7 +15,6 @@ from tqdm import tqdm
 from transfer.core.console import quiet
 from transfer.core.errors import one_line, printable
 from transfer.core.parallel import map_in_threads
-from transfer.data.dataset import write_array_header
 from transfer.data.formats import FORMATS
 from transfer.data.raw import ImageFile
 from transfer.preprocessing import png  # noqa: F401  (sets up Pillow)
@@ -34,6 +31,9 @@ START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", 0xD9
 MARKER = re.compile(rb"\xff+([^\x00\xff])")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Pillow logs to stderr
 CHUNK = 256  # images in memory at a time: 20 MB at 160x160
+Item = TypeVar("Item")
+# Pixels, uint8 [H, W, 3], with width and height before the resize; or None with the reason.
+Decoded = tuple[np.ndarray, tuple[int, int]] | tuple[None, str]
 
 
 def decode_image(
@@ -120,48 +120,19 @@ def centre_square(width: int, height: int) -> tuple[float, float, float, float]:
     return left, upper, left + side, upper + side
 
 
-def decode_images(
-    target: Path,
-    names: Sequence[str | Path],
-    size: int,
-    crop_to_aspect_ratio: bool,
-    image_file: Callable[[str], ImageFile] = Path,
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode images on all cores into one .npy array, uint8 [N, size, size, 3].
+def decode_images(items: Sequence[Item], decode: Callable[[Item], Decoded]) -> Iterator[Decoded]:
+    """Yield what `decode` returns for some items, on all cores, with a progress bar.
 
     Args:
-        target: Where to write the array.
-        names: Names of the images.
-        size: Height and width of the result, in pixels.
-        crop_to_aspect_ratio: Resize the centre square; otherwise squeeze the whole image.
-        image_file: Returns how to read the image of a name.
-
-    Returns:
-        Width and height of the images in the array, int [N, 2]; and the reason why an image could
-        not be decoded, by its index in `names`. The array leaves out these images.
+        items: Names of images, or whatever stands for one.
+        decode: Such as `try_decode`.
     """
-    sizes, reasons = array("i"), {}
-    decode = partial(try_decode, size=size, crop_to_aspect_ratio=crop_to_aspect_ratio)
-    with target.open("wb") as file:
-        # Not a memory map: writing to one on a full disk kills the process.
-        write_array_header(file, np.uint8, (0, size, size, 3))
-        with quiet() as stderr:
-            bar = tqdm(names, desc="decode", unit=" images", file=stderr, disable=None)
-            results = map_in_threads(lambda name: decode(image_file(name)), bar, CHUNK)
-            for index, (pixels, result) in enumerate(results):
-                if pixels is None:
-                    reasons[index] = result
-                else:
-                    sizes.extend(result)
-                    file.write(pixels.tobytes())
-        file.seek(0)
-        write_array_header(file, np.uint8, (len(names) - len(reasons), size, size, 3))
-    return np.array(sizes).reshape(-1, 2), reasons
+    with quiet() as stderr:
+        bar = tqdm(items, desc="decode", unit=" images", file=stderr, disable=None)
+        yield from map_in_threads(decode, bar, CHUNK)
 
 
-def try_decode(
-    image_file: ImageFile | BinaryIO, size: int, crop_to_aspect_ratio: bool
-) -> tuple[np.ndarray, tuple[int, int]] | tuple[None, str]:
+def try_decode(image_file: ImageFile | BinaryIO, size: int, crop_to_aspect_ratio: bool) -> Decoded:
     """Decode an image as `decode_image` does; return None and one line if it can't be decoded.
 
     Args:

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from transfer.core.parallel import AT_A_TIME, map_in_threads
-from transfer.data.dataset import StoredArray
+from transfer.data.shards import StoredImages
 
 # Of 64 bits. Of the tutorial's 3,000 images, 4.5 million pairs, one pair differs in 0 to 9 bits
 # and shows the same; those that differ in 10 or more bits do not.
@@ -18,7 +18,7 @@ LOW = 8  # lowest frequencies each way, one bit for each pair of them
 SIDE = 32  # of the grey image that the frequencies are taken from, in pixels
 
 
-def perceptual_hashes(images: StoredArray) -> np.ndarray:
+def perceptual_hashes(images: StoredImages) -> np.ndarray:
     """Return the perceptual hashes, uint64 [N], of images, uint8 [N, H, W, 3].
 
     A bit for each of the lowest frequencies tells whether it is above their median. The losses of

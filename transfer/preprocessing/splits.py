@@ -1,7 +1,7 @@
 """Assign images to splits: stratified by label, and no content in two splits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def assign_corrected(
     groups: np.ndarray,
     used: np.ndarray,
     excluded: np.ndarray,
-    *fractions_and_seed: float,
+    assign: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Return the split of each image, so that corrections move none to another split; int [N].
 
@@ -150,7 +150,7 @@ def assign_corrected(
         groups: A code for each image, int [N]; images with the same code stay together.
         used: Indices of the images used, int [K].
         excluded: Indices of those left out that would be used without corrections, int [L].
-        fractions_and_seed: As for `assign_splits`.
+        assign: Returns the splits of some of the images as they are given, by their indices.
 
     Raises:
         UserError: As for `assign_splits`; or corrections have left a split without a class.
@@ -158,7 +158,7 @@ def assign_corrected(
     splits = np.maximum(given.given_splits, SPLITS.index("train"))
     rows = np.sort(np.concatenate([used, excluded]))
     rows = rows[~corrected.settled[rows]]
-    splits[rows] = assign_splits(given.at(rows), groups[rows], *fractions_and_seed)
+    splits[rows] = assign(rows)
     split_of = dict(zip(groups[rows].tolist(), splits[rows].tolist(), strict=True))
     for row in np.flatnonzero(corrected.settled & (given.given_splits < 0)):
         splits[row] = split_of.get(groups[row], splits[row])

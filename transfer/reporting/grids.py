@@ -5,7 +5,8 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from transfer.data.dataset import Split, StoredArray
+from transfer.data.dataset import Split
+from transfer.data.shards import StoredImages
 from transfer.reporting.style import COLORS, GLYPH_WIDTH, REFERENCE, STYLE, count_columns, styled
 from transfer.training.augmentation import Augmentation, augmented_pixels
 
@@ -69,7 +70,7 @@ def prediction_grid(
     return image_grid(split.images[split.rows[indices]], titles, colors, title=title)
 
 
-def suspect_grid(images: StoredArray, suspects: list[dict]) -> Figure:
+def suspect_grid(images: StoredImages, suspects: list[dict]) -> Figure:
     """Draw images that are worth a second look: label, suggestion, probability or kind, and split.
 
     Args:

@@ -108,7 +108,7 @@ def read_manifest() -> tuple[Counter, np.ndarray, int, str]:
 
 
 def first_suspects(count: int) -> list[dict]:
-    """Return the first images that are worth a second look, each with its row in images.npy.
+    """Return the first images that are worth a second look, each with its row in the manifest.
 
     Args:
         count: How many, if there are as many.

@@ -10,7 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from transfer.core.parallel import CORES, map_in_threads
-from transfer.data.dataset import Reader, Split, StoredArray, read_array
+from transfer.data.arrays import read_array
+from transfer.data.dataset import Reader, Split
+from transfer.data.shards import StoredImages
 from transfer.models.inference import Inference
 from transfer.training.features import Features
 
@@ -19,7 +21,7 @@ BLOCK = 1_024  # images that are read at a time
 
 
 class KeptFeatures:
-    """Features of images, each scaled to length 1, by their rows in images.npy.
+    """Features of images, each scaled to length 1, by their rows in the manifest.
 
     They are float16 in a file without a name, so that memory stays flat, and none is left over.
     """
@@ -68,7 +70,7 @@ class KeptFeatures:
             val=keep_too(features.val, val.rows),
         )
 
-    def complete(self, images: StoredArray, extract: Inference) -> None:
+    def complete(self, images: StoredImages, extract: Inference) -> None:
         """Compute the features that have not been kept yet.
 
         Args:

@@ -39,7 +39,7 @@ NORMAL = 1.4826  # standard deviation of a normal distribution whose median devi
 
 
 class Suspect(NamedTuple):
-    """An image worth a second look; `row` and `other` are rows in images.npy.
+    """An image worth a second look; `row` and `other` are rows in the manifest.
 
     kind: One of KINDS.
     suggested: The class that it seems to be of; None: unknown.

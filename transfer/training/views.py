@@ -28,7 +28,8 @@ from transfer.core.files import (
 )
 from transfer.core.parallel import CORES, map_in_threads
 from transfer.core.runtime import keras
-from transfer.data.dataset import Reader, Split, StoredArray, plain_pixels, write_array_header
+from transfer.data.arrays import StoredArray, write_array_header
+from transfer.data.dataset import Reader, Split, plain_pixels
 from transfer.models.features import extract_from_pixels, extract_from_tensors, pooled_base
 from transfer.models.folding import between, count_numbers, frontier
 from transfer.models.inference import FROZEN_RUNTIME
@@ -102,7 +103,7 @@ def _folder(
     weights = hashlib.sha256(b"".join(w.tobytes() for x in below for w in x.get_weights()))
     colours = keras.ops.convert_to_numpy(classifier.get_layer("preprocessing")(PROBE))
     parts = {
-        "images": [sha256(split.images.path) for split in splits],
+        "images": [split.images.digest() for split in splits],
         "rows": [hashlib.sha256(split.rows.tobytes()).hexdigest() for split in splits],
         "augmentation": repr(augmentation),
         "views": views,
