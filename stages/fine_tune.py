@@ -93,11 +93,12 @@ def main() -> None:
     history = train_phase(phase, classifier, features, targets, params, state)
 
     head, tuned = (kept_epoch(rows, params.early_stopping)[-2:] for rows in (head_history, history))
-    fraction = float((tuned[0], -tuned[1]) >= (head[0], -head[1]))
     if params.interpolate_weights:
-        fraction = interpolate(classifier, before, logits, val.labels)
+        fraction, val_logits = interpolate(classifier, before, logits, val.labels)
+    else:
+        fraction, val_logits = float((tuned[0], -tuned[1]) >= (head[0], -head[1])), logits()
     model = classifier if fraction else load_model(HEAD_MODEL)
-    val_logits = logits() if fraction else head_logits
+    val_logits = val_logits if fraction else head_logits
     more = deliver(model, fraction, val_logits, train, val, params)
     more |= {"learning_rate": phase.learning_rate, "first_layer": first, "threads": THREADS}
     kept = more["val_accuracy"], more["val_loss"]

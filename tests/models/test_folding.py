@@ -57,9 +57,10 @@ def error(found, expected):
 
 
 @pytest.mark.slow
-def test_mobilenet_v2_cut_at_every_layer():
+@pytest.mark.parametrize("to_train", [True, False])
+def test_mobilenet_v2_cut_at_every_layer(to_train):
     model = randomize(build_base("MobileNetV2", 32))
-    folded, (features, gradients) = fold(model), reference(model)
+    folded, (features, gradients) = fold(model, to_train=to_train), reference(model)
     assert sum(isinstance(layer, Folded) for layer in folded.layers) == 52
     for index in range(len(model.layers) + 1):
         unfreeze(model, index)
@@ -75,7 +76,7 @@ def test_mobilenet_v2_cut_at_every_layer():
 )
 def test_backbones_cut_at_some_layers(backbone):
     model = randomize(build_base(backbone, 32))
-    folded, (features, gradients) = fold(model), reference(model)
+    folded, (features, gradients) = fold(model, to_train=True), reference(model)
     for index in (0, len(model.layers) // 2, len(model.layers) - 10, len(model.layers)):
         unfreeze(model, index)
         check(model, folded, features, gradients)
@@ -108,7 +109,7 @@ def test_a_frontier_at_the_first_layer_is_the_input():
 
 def test_half_precision_gives_nearly_the_same_and_leaves_the_variables_alone():
     model = randomize(build_base("MobileNetV2", 32))
-    half = fold(model, "mixed_bfloat16")
+    half = fold(model, "mixed_bfloat16", to_train=True)
     found, expected = half(PIXELS, training=False), model(PIXELS, training=False)
     assert found.dtype == "bfloat16"
     assert error(tf.cast(found, tf.float32), expected) < 0.05

@@ -42,7 +42,7 @@ def test_the_best_on_the_validation_images_is_taken(tuned, worse):
     bad = [spoil(value) for value in good]
     start, end = (good, bad) if worse == "end" else (bad, good)
     assign(classifier, end)
-    fraction = interpolate(classifier, start, logits, SPLIT.labels)
+    fraction, found = interpolate(classifier, start, logits, SPLIT.labels)
     delivered = classifier.get_weights()
     found = {}
     for other in FRACTIONS:
@@ -73,7 +73,7 @@ def test_fine_tuning_has_to_be_right_more_often_than_the_head(tuned, wrong, frac
     of_tuned[:1] *= -0.1
     of_head[:wrong] *= -1
     logits = iter([of_tuned] * (len(FRACTIONS) - 1) + [of_head])
-    assert interpolate(classifier, values, lambda: next(logits), SPLIT.labels) == fraction
+    assert interpolate(classifier, values, lambda: next(logits), SPLIT.labels)[0] == fraction
 
 
 def test_an_error_of_a_reader_is_told_as_it_is():

@@ -109,7 +109,7 @@ def test_training_on_stored_features_is_nearly_that_on_images(tmp_path, monkeypa
         base = classifier.get_layer("base")
         unfreeze(base, first_layer)
         if stored:
-            splits = stored_split(tmp_path, split), stored_split(tmp_path, val)
+            splits = stored_split(tmp_path / "train", split), stored_split(tmp_path / "val", val)
             features = stored_features(
                 classifier, splits, AUGMENTATION, 2, first_layer, 1e9, "float32"
             )

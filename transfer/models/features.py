@@ -6,17 +6,18 @@ from transfer.models.frozen import compile_inference
 from transfer.models.inference import Inference
 
 
-def pooled_base(classifier: keras.Model, precision: str) -> keras.Model:
+def pooled_base(classifier: keras.Model, precision: str, to_train: bool = False) -> keras.Model:
     """Return the folded base of a classifier with the pooling that its head starts with.
 
     Args:
         classifier: Made by `build_classifier`.
         precision: As for `fold`.
+        to_train: As for `fold`.
 
     Returns:
         A model from preprocessed pixels, float32 [N, H, W, 3], to pooled features, [N, C].
     """
-    base = fold(classifier.get_layer("base"), precision)
+    base = fold(classifier.get_layer("base"), precision, to_train)
     return keras.Model(base.input, _pooling(classifier)(base.output))
 
 

@@ -55,7 +55,7 @@ def features_of(classifier: keras.Model, train: Reader, val: Reader, precision: 
         val: Reads those of validation images.
         precision: As for `fold`.
     """
-    base = pooled_base(classifier, precision)
+    base = pooled_base(classifier, precision, to_train=True)
     start = frontier(base)
     if start[0] is base.output:  # all of it is frozen
         extract = compile_base(classifier)

@@ -49,7 +49,7 @@ def interpolate(
     start: list[np.ndarray],
     logits: Callable[[], np.ndarray],
     labels: np.ndarray,
-) -> float:
+) -> tuple[float, np.ndarray]:
     """Give the trainable variables the weights that are best on the validation images.
 
     Args:
@@ -60,7 +60,8 @@ def interpolate(
 
     Returns:
         The fraction of the way, 0 if the head's model is the best: the highest accuracy and, where
-        it is the same, the head's model or else the lowest loss, each at its best temperature.
+        it is the same, the head's model or else the lowest loss, each at its best temperature. And
+        the logits of the validation images there.
     """
     variables = classifier.trainable_variables
     tuned = [variable.numpy() for variable in variables]
@@ -69,12 +70,13 @@ def interpolate(
         for variable, a, b in zip(variables, start, tuned, strict=True):
             variable.assign(b if fraction == 1 else a + np.float32(fraction) * (b - a))
 
-    found = {}
+    found, values = {}, {}
     for fraction in FRACTIONS:
         go(fraction)
-        values = logits()
-        found[fraction] = score(values / best_temperature(values, labels), labels)
+        values[fraction] = logits()
+        temperature = best_temperature(values[fraction], labels)
+        found[fraction] = score(values[fraction] / temperature, labels)
     # Where no image shows that fine-tuning helps, the head's model is the safe one.
     best = max(FRACTIONS, key=lambda f: (found[f][0], f == 0, -found[f][1]))
     go(best)
-    return best
+    return best, values[best]

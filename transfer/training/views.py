@@ -70,7 +70,7 @@ def stored_features(
         UserError: These features alone would take more than `max_bytes`.
     """
     later = [layer.name for layer in classifier.get_layer("base").layers][first_layer:]
-    base = pooled_base(classifier, precision)
+    base = pooled_base(classifier, precision, to_train=True)
     stored, start = frontier(base, live=later), frontier(base)
     folder = _folder(classifier, splits, augmentation, views, later)
     with FileLock(_lock(folder)):  # another worker may be storing the same
