@@ -134,6 +134,7 @@ bench: install  ## compare with the tutorial's script, measure every trick and s
 	python -m benchmarks.sweeps
 	python -m benchmarks.strategies
 	python -m benchmarks.scaling
+	python -m benchmarks.growing
 	python -m benchmarks.backbones
 
 bench-quick: install  ## run the comparison with one seed and one epoch per phase, in .bench/

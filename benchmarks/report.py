@@ -10,10 +10,12 @@ from transfer.reporting.style import COLORS, save, styled
 
 MODULES = {  # of the parts of results.json
     "comparison": "compare",
+    "peer": "peer",
     "tricks": "tricks",
     "sweep": "sweeps",
     "strategies": "strategies",
     "scaling": "scaling",
+    "growing": "growing",
     "backbones": "backbones",
 }
 PHASES = {"head": "head", "fine_tune": "fine-tuning"}
@@ -26,6 +28,8 @@ def write(results: dict) -> None:
     if "comparison" in results:
         parts += [comparison(results), "![Seconds of an epoch](comparison.png)"]
         save(draw(results["comparison"]["runs"]), RESULTS.with_name("comparison.png"))
+    if "peer" in results:
+        parts.append(peer(results["peer"]))
     if "tricks" in results:
         parts.append(tricks(results))
     if "sweep" in results:
@@ -35,6 +39,8 @@ def write(results: dict) -> None:
     if "scaling" in results:
         parts += [scaling(results["scaling"]), "![Time and memory](scaling.png)"]
         save(draw_scaling(results["scaling"]), RESULTS.with_name("scaling.png"))
+    if "growing" in results:
+        parts.append(growing(results["growing"]))
     if "backbones" in results:
         parts.append(backbones(results["backbones"]))
     text = "\n\n".join(parts) + "\n"
@@ -112,6 +118,48 @@ def accuracies(results: dict) -> str:
         rows.append([side, *(f"{s['mean']:.4f} ± {s['plus_minus']:.4f}" for s in scores)])
     text = "Accuracy: the mean over the seeds, and its 95 % interval (Student's t):"
     return f"{text}\n\n{table(['', '800 validation images', '200 test images'], rows)}"
+
+
+def peer(measured: dict) -> str:
+    """Describe how PyTorch and our training compare, and how far ours is from the floor."""
+    rows = []
+    for size, sides in measured.items():
+        ours, other = sides["ours"], sides["pytorch"]
+        for phase, label in PHASES.items():
+            floor = ours[f"floor_{phase}"]
+            values = (ours[phase], other[phase], other[phase] / ours[phase], floor)
+            cells = [f"{value:.2f}" for value in (*values, ours[phase] / floor)]
+            rows.append([f"{label}, {size} pixels", *cells])
+    version = next(iter(measured.values()))["torch"]
+    header = ["ms per image", "ours", f"PyTorch {version}", "ratio", "floor", "ours / floor"]
+    return "\n\n".join(
+        [
+            "## PyTorch, and the floor",
+            "Training with pixels in memory and a flip, fine-tuning from layer 98. The floor: one "
+            "forward pass of the frozen layers and three times that of the layers that train, at "
+            "the rate of a matrix product.",
+            table(header, rows),
+        ]
+    )
+
+
+def growing(measured: dict) -> str:
+    """Describe what it costs to add images to a large set."""
+    rows = []
+    for title, row in (("first run", measured["all"]), ("with more images", measured["added"])):
+        seconds = [row["seconds"][part] for part in ("download", "split", "push")]
+        sent = f"{row['sent'] / 1e6:,.0f} ({row['sent'] / row['bytes']:.1%})"
+        rows.append([title, f"{row['images']:,}", f"{row['decoded']:,}", *seconds, sent])
+    header = ["", "images", "decoded", "download, s", "split, s", "push, s", "MB sent"]
+    return "\n\n".join(
+        [
+            "## A set that grows",
+            "`dvc repro download`, `dvc repro split` and `dvc push data/raw data/split`, with "
+            "`stable_splits: true`:",
+            table(header, rows),
+            f"Of the images of the first run, {measured['moved']} are in another split afterwards.",
+        ]
+    )
 
 
 def tricks(results: dict) -> str:

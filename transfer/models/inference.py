@@ -14,8 +14,8 @@ Inference = Callable[..., list[np.ndarray]]
 Result = TypeVar("Result")
 # Runtime of frozen layers and of finished models on a CPU: onnxruntime or tensorflow.
 FROZEN_RUNTIME = os.environ.get("TRANSFER_FROZEN_RUNTIME", "onnxruntime")
-# Images at a time in ONNX Runtime: MobileNetV2's largest tensor is 112x112x96 floats per image, 10 MB
-# for 2 images, which stay in the CPU's cache. The results are the same to the bit for any number.
+# Images at a time in ONNX Runtime: MobileNetV2's largest tensor is 112x112x96 floats per image, 10
+# MB for 2 images, which stay in the CPU's cache. The results are equal to the bit for any number.
 IMAGES_IN_CACHE = 2
 BATCH_SIZE = 32  # each core has one batch
 
