@@ -1,5 +1,6 @@
 """Pages of app/ in a real browser, served as make does it."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -41,6 +42,7 @@ def serving(folder, script, limit="true"):
     process = subprocess.Popen(
         ["sh", "-c", f"{limit}; exec {command}"],
         cwd=folder,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},  # as in serving() of service.py
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

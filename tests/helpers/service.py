@@ -66,7 +66,8 @@ def serving(
     process = subprocess.Popen(
         ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command],
         cwd=folder,
-        env=os.environ | environment,
+        # Python 3.11 would leave compiled modules that are cut off at that size.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
