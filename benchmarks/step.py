@@ -6,42 +6,28 @@ augmentation. The weights are random, which changes no time.
 
 import argparse
 import json
-import time
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from transfer.core.parallel import CORES
+from benchmarks.common import in_turn
+from benchmarks.tricks import MATRIX, operations
 from transfer.core.runtime import keras, tf
 from transfer.data.dataset import Split
 from transfer.models.backbones import build_base
 from transfer.models.classifier import build_classifier, unfreeze
-from transfer.models.features import pooled_base
-from transfer.models.folding import Folded
 from transfer.training.augmentation import Augmentation
 from transfer.training.features import compute_features
 from transfer.training.loop import Loop, fit
 from transfer.training.operations import FlipAndRotate
 from transfer.training.targets import Targets
 
+from clock import Clock  # isort: skip  (the runtime has to be set up first)
+
 BATCH_SIZE, BATCHES, ROUNDS = 32, 20, 3
 FIRST = 98  # block_11_expand
-SIDE = 2048  # of a matrix that is multiplied by itself
-
-
-class Clock(keras.callbacks.Callback):
-    """Measure the seconds of training in each epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = []
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.started = time.perf_counter()
-
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        self.seconds.append(time.perf_counter() - self.started)
+PRODUCTS = 12
 
 
 def main() -> None:
@@ -59,10 +45,13 @@ def main() -> None:
     timed = {"head": epoch(classifier, train, val)}
     unfreeze(base, FIRST)
     timed["fine_tune"] = epoch(classifier, train, val)
-    flops, rate = operations(classifier), matrix_rate()
-    frozen, live = flops[:2]
+    frozen, live, rate = (
+        operations(base.layers[:FIRST]),
+        operations(base.layers[FIRST:]),
+        matrix_rate(),
+    )
     timed |= {
-        "rate": rate,
+        "rate": rate / 1e9,
         "floor_head": 1000 * (frozen + live) / rate,
         "floor_fine_tune": 1000 * (frozen + 3 * live) / rate,
     }
@@ -77,34 +66,15 @@ def epoch(classifier: keras.Model, train: Split, val: Split) -> float:
     loop = Loop(BATCH_SIZE, seed=0, epochs=1 + ROUNDS, callbacks=(clock,))
     targets = Targets(train), Targets(val)
     fit(classifier, keras.optimizers.Adam(1e-4), features, targets, loop)
-    return 1000 * median(clock.seconds[1:]) / len(train.rows)
-
-
-def operations(classifier: keras.Model) -> tuple[float, float]:
-    """Return the GFLOP for an image, forward, of the frozen layers and of those that train."""
-    sums = {False: 0.0, True: 0.0}
-    for layer in pooled_base(classifier, "float32").layers:
-        if isinstance(layer, Folded):
-            kernel = layer.convolution.kernel.shape
-            is_depthwise = isinstance(layer.convolution, keras.layers.DepthwiseConv2D)
-            inputs = 1 if is_depthwise else kernel[2]
-            outputs = np.prod(layer.output.shape[1:])
-            of_layer = 2 * outputs * kernel[0] * kernel[1] * inputs / 1e9
-            sums[layer.convolution.trainable] += float(of_layer)
-    return sums[False], sums[True]
+    return 1000 * median(clock.train[1:]) / len(train.rows)
 
 
 def matrix_rate() -> float:
-    """Return the GFLOP/s of a matrix product on all cores."""
-    matrix = tf.constant(np.random.default_rng(0).random((SIDE, SIDE), np.float32))
-    multiply, seconds = tf.function(lambda: matrix @ matrix), []
-    for _ in range(12):
-        started = time.perf_counter()
-        multiply().numpy()
-        seconds.append(time.perf_counter() - started)
-    return 2 * SIDE**3 / median(seconds) / 1e9
+    """Return the floating-point operations per second of a matrix product on all cores."""
+    matrix = tf.random.uniform((MATRIX, MATRIX))
+    seconds = in_turn({"product": lambda: tf.linalg.matmul(matrix, matrix).numpy()}, PRODUCTS)
+    return 2 * MATRIX**3 / seconds["product"]
 
 
 if __name__ == "__main__":
-    print(f"{CORES} cores")
     main()

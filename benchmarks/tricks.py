@@ -112,16 +112,16 @@ def forward(folder: Path) -> dict:
     flops = 2 * MATRIX**3 / seconds.pop("matrix product")
     return {
         "gflops": flops / 1e9,
-        "floor": 1000 * operations(base) / flops,
+        "floor": 1000 * operations(base.layers) / flops,
         "ms": {name: 1000 * value / len(pixels) for name, value in seconds.items()},
     }
 
 
-def operations(base) -> int:
-    """Return the floating-point operations that the convolutions need for one image."""
+def operations(layers: list) -> int:
+    """Return the floating-point operations that convolutions need for one image."""
     return sum(
         2 * int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
-        for layer in base.layers
+        for layer in layers
         if hasattr(layer, "kernel")
     )
 

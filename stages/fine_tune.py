@@ -202,7 +202,7 @@ def deliver(
         The metrics that tell which one it is, and how good on the validation images.
     """
     facts = {"delivered": "fine-tuned" if fraction else "head", "fraction": fraction}
-    description, familiarity = read_description(HEAD_MODEL), None
+    description, familiarity, base = read_description(HEAD_MODEL), None, None
     if params.calibrate:
         facts["temperature"] = temperature = best_temperature(logits, val.labels)
         divide_logits(model, temperature)
@@ -218,8 +218,7 @@ def deliver(
     else:
         with replacing(MODEL) as temporary:
             shutil.copyfile(HEAD_MODEL, temporary)
-    if params.familiarity:
-        keep(MODEL, base)
+    keep(MODEL, base)
     accuracy, loss = score(logits, val.labels)
     if not fraction:
         print(

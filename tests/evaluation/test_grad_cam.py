@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from tests.helpers.models import compiled
-from transfer.core.runtime import keras
+from tests.helpers import models
+from tests.helpers.models import compiled, make_split
+from transfer.core.runtime import keras, tf
 from transfer.evaluation.grad_cam import grad_cam, overlay
 from transfer.models.classifier import build_classifier
 
@@ -34,6 +35,28 @@ def test_maps_are_strongest_where_the_class_is_seen(classes, kernel):
     assert maps.shape == (2, SIZE, SIZE) and maps.dtype == np.float32
     assert [np.unravel_index(m.argmax(), m.shape) for m in maps] == [(0, 0), (SIZE - 1, SIZE - 1)]
     assert maps.min() == 0 and (maps.max(axis=(1, 2)) == 1).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_maps_are_those_of_the_gradients(classes):
+    classifier, split = models.make_classifier(classes), make_split(6, classes)
+    pixels, labels = split.images[split.rows], split.labels
+    layers = map(classifier.get_layer, ("preprocessing", "base", "head"))
+    preprocessing, base, head = layers
+    features = base(preprocessing(pixels), training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        logits = head(features, training=False)
+        if classes == 2:
+            logits = tf.concat([-logits, logits], axis=1)
+        scores = tf.gather(logits, labels, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(scores, features), axis=(1, 2), keepdims=True)
+    maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=3, keepdims=True))
+    maps = tf.image.resize(maps, pixels.shape[1:3])[..., 0].numpy()
+    strongest = maps.max(axis=(1, 2), keepdims=True)
+    assert (strongest > 0).any()
+    expected = maps / np.where(strongest > 0, strongest, 1)
+    np.testing.assert_allclose(grad_cam(compiled(classifier), pixels, labels), expected, atol=1e-3)
 
 
 def test_map_of_a_class_that_nothing_supports_is_zero():

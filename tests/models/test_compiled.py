@@ -10,9 +10,11 @@ from tests.helpers.models import compiled, make_classifier, make_split
 from tests.helpers.project import PROJECT
 from transfer.core.errors import UserError
 from transfer.core.files import KEPT_SECONDS
+from transfer.core.runtime import keras
 from transfer.models import compiled as module
 from transfer.models import frozen
-from transfer.models.classifier import save_model
+from transfer.models.backbones import build_base
+from transfer.models.classifier import build_classifier, save_model
 from transfer.models.compiled import keep, load_compiled
 from transfer.models.description import Description
 from transfer.models.features import compile_base
@@ -67,6 +69,17 @@ def test_a_model_is_converted_once_and_says_what_keras_says(model, classifier, c
     assert again.size == 32
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, model]
     assert subprocess.run(command, cwd=PROJECT).returncode == 0
+
+
+def test_the_head_is_found_where_the_preprocessing_is_a_sequential_too(tmp_path):
+    classifier = build_classifier(build_base("VGG16", 32), "VGG16", 3, 0.2, seed=0)
+    assert isinstance(classifier.get_layer("preprocessing"), keras.Sequential)
+    save_model(classifier, tmp_path / "model.keras", Description(["a", "b", "c"], False))
+    loaded, split = load_compiled(tmp_path / "model.keras"), make_split()
+    pixels = split.images[split.rows]
+    logits = classifier.predict(pixels, verbose=0)
+    found, _ = loaded.run(pixels)
+    np.testing.assert_allclose(found, module.to_probabilities(logits), atol=1e-4)
 
 
 def test_what_a_training_has_compiled_is_not_converted_again(model, classifier, cache):

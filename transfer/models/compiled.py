@@ -32,7 +32,6 @@ from transfer.models.inference import FROZEN_RUNTIME, Inference, OnnxInference
 
 ROOM = Path(__file__).parent
 LIBRARIES = ("keras", "onnx", "tensorflow", "tf2onnx")
-LAST_LAYER = "layers/sequential/layers/dense/vars"  # in the weights of a .keras file
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,7 @@ def load_compiled(model: Path) -> CompiledClassifier:
     check_exists(model)
     description, familiarity = read_description(model), read_familiarity(model)
     base, size = _kept_base(model) or _convert(model)
-    with zipfile.ZipFile(model) as saved:
-        weights = io.BytesIO(saved.read("model.weights.h5"))
-    with h5py.File(weights) as file:
-        kernel, bias = (file[f"{LAST_LAYER}/{name}"][()] for name in ("0", "1"))
-    return CompiledClassifier(size, base, kernel, bias, description, familiarity)
+    return CompiledClassifier(size, base, *_last_layer(model), description, familiarity)
 
 
 def keep(model: Path, base: Inference | None) -> None:
@@ -125,6 +120,18 @@ def keep(model: Path, base: Inference | None) -> None:
         remove_unused(path.parent)
     except OSError as error:  # a full disk, a home that is read-only
         print(f"the next start will take as long: {one_line(error)}", file=sys.stderr)
+
+
+def _last_layer(model: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read kernel and bias of the last layer from a model's file."""
+    with zipfile.ZipFile(model) as saved:
+        weights = io.BytesIO(saved.read("model.weights.h5"))
+    with h5py.File(weights) as file:
+        # Keras numbers the groups by kind: the preprocessing may be a Sequential, too.
+        groups = file["layers"].values()
+        head = next(group for group in groups if group["vars"].attrs["name"] == "head")
+        dense = head["layers/dense/vars"]
+        return dense["0"][()], dense["1"][()]
 
 
 def _kept_base(model: Path) -> tuple[Inference, int] | None:

@@ -34,6 +34,7 @@ class OnnxInference:
         self.model = model
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # each core computes a batch of its own
+        options.log_severity_level = 3  # errors; a warning names each constant that is not used
         providers = ["CPUExecutionProvider"]
         self.session = onnxruntime.InferenceSession(model, options, providers=providers)
         self.names = [argument.name for argument in self.session.get_inputs()]
