@@ -23,10 +23,12 @@ A := HEAD
 B := workspace
 # Options of make serve, such as --port 9000.
 SERVE :=
+# An interpreter that has PyTorch, for make bench to compare with.
+TORCH :=
 FAULTS := archives disk images kills trust
 
 .PHONY: help install lock audit demo run app review watch serve sweep search table compare export \
-  publish test test-slow lint repeat faults bench bench-quick
+  publish docs test test-slow lint repeat faults bench bench-all bench-quick
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -56,6 +58,10 @@ $(VENV)/search-installed: extras/search.lock $(VENV)/installed
 	$(PIP_INSTALL) --no-build-isolation -r $<
 	touch $@
 
+$(VENV)/docs-installed: extras/docs.lock $(VENV)/installed
+	$(PIP_INSTALL) --no-build-isolation -r $<
+	touch $@
+
 # An environment of its own, for a machine that only serves.
 $(VENV)/service/installed: service/requirements.lock
 	$(CHECK_PYTHON)
@@ -64,7 +70,7 @@ $(VENV)/service/installed: service/requirements.lock
 	touch $@
 
 lock: $(VENV)/test-installed  ## write the lock files, after a change of any *.txt
-	for file in requirements {app,service,tests}/requirements extras/search; do \
+	for file in requirements {app,service,tests}/requirements extras/{docs,search}; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command "make lock" --output-file $$file.lock $$file.txt || exit; \
 	done
@@ -111,6 +117,9 @@ export: install  ## export the model for TensorFlow, LiteRT and ONNX to exports/
 publish: install  ## write publish/, the model and its card as the Hugging Face hub takes them
 	python -m scripts.publish
 
+docs: install $(VENV)/docs-installed  ## build the guides as a site in site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+
 test: install $(VENV)/test-installed  ## run the tests, but for those that test-slow runs
 	python -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
@@ -127,15 +136,11 @@ repeat: install  ## run the sample's pipeline twice and compare every output
 faults: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT=--short for a few
 	for part in $(FAULTS); do python -m tests.faults.$$part $(SHORT) || exit; done
 
-bench: install  ## compare with the tutorial's script, measure every trick and scale (over an hour)
-	python -m benchmarks.compare
-	python -m benchmarks.headline
-	python -m benchmarks.tricks
-	python -m benchmarks.sweeps
-	python -m benchmarks.strategies
-	python -m benchmarks.scaling
-	python -m benchmarks.growing
-	python -m benchmarks.backbones
+bench: install  ## measure against the tutorial's script, TORCH=/usr/bin/python3 and the floor: an hour
+	python -m benchmarks $(if $(TORCH),--torch $(TORCH))
+
+bench-all: bench  ## measure sweeps, strategies, scale and all backbones, too: hours
+	python -m benchmarks sweep strategies scaling backbones
 
 bench-quick: install  ## run the comparison with one seed and one epoch per phase, in .bench/
 	mkdir -p .bench

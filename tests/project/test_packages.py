@@ -16,6 +16,7 @@ from tests.helpers.project import PROJECT, imported_names, project_files
 LOCKS = {
     "requirements.txt": "requirements.lock",
     "app/requirements.txt": "app/requirements.lock",
+    "extras/docs.txt": "extras/docs.lock",
     "extras/search.txt": "extras/search.lock",
     "service/requirements.txt": "service/requirements.lock",
     "tests/requirements.txt": "tests/requirements.lock",
@@ -51,8 +52,9 @@ def test_every_package_that_is_imported_is_locked():
     for name in project_files():
         if name.endswith(".py") and not name.startswith("benchmarks/"):  # its engines are optional
             installed = {"requirements.lock", f"{Path(name).parts[0]}/requirements.lock"}
-            if name.startswith("scripts/search"):
-                installed.add("extras/search.lock")
+            for start, extra in (("scripts/search", "search"), ("docs/", "docs")):
+                if name.startswith(start):
+                    installed.add(f"extras/{extra}.lock")
             locked = {p for lock in installed & {*LOCKS.values()} for p in pins(lock)}
             for module in imports(PROJECT / name):
                 assert {canonicalize_name(d) for d in distributions[module]} & locked, (
