@@ -12,6 +12,8 @@ from pathlib import Path
 
 BENCHMARKS = Path(__file__).parent
 RESULTS = Path(os.environ.get("BENCH_RESULTS", BENCHMARKS)) / "results.json"
+MEASURED = ("transfer", "stages", "scripts", "dvc.yaml", "params.yaml", "requirements.lock")
+EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # flags that decide on the speed
 
 
 def measure(command: list, folder: Path, **environment: str) -> tuple[float, float]:
@@ -49,12 +51,27 @@ def read_results() -> dict:
 
 
 def save_results(changes: dict) -> dict:
-    """Update results.json, which says where each of its parts was measured; return all of it."""
+    """Update results.json, which says by what each of its parts was made; return all of it."""
     results = read_results() | changes
-    machines = results.get("machines", {}) | dict.fromkeys(changes, machine())
-    results["machines"] = machines
+    results["made_by"] = results.get("made_by", {}) | dict.fromkeys(changes, made_by())
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     return results
+
+
+def made_by() -> dict[str, str]:
+    """Return the commit of the code that is measured, and the machine."""
+    return {"commit": commit(), "machine": machine()}
+
+
+def commit() -> str:
+    """Return the last commit that touched the code that is measured; "…+" with changes since."""
+    hashes, changes = (
+        subprocess.check_output(
+            ["git", "-C", BENCHMARKS.parent, *command, "--", *MEASURED], text=True
+        )
+        for command in (("log", "-1", "--format=%h"), ("status", "--porcelain"))
+    )
+    return hashes.strip() + "+" * bool(changes)
 
 
 def machine() -> str:
@@ -62,9 +79,9 @@ def machine() -> str:
     with open("/proc/cpuinfo") as file:
         info = dict(line.split(":", 1) for line in file if ":" in line)
     facts = {name.strip(): value.strip() for name, value in info.items()}
-    wide = "AVX-512" if "avx512f" in facts.get("flags", "") else "no AVX-512"
-    cores = facts.get("cpu cores")
-    return f"{facts['model name']} ({cores} cores, {wide}), Python {platform.python_version()}"
+    flags = facts.get("flags", "").split()
+    parts = [f"{facts.get('cpu cores')} cores", *(name for name in EXTENSIONS if name in flags)]
+    return f"{facts['model name']} ({', '.join(parts)}), Python {platform.python_version()}"
 
 
 def table(header: list, rows: list[list]) -> str:

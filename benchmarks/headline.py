@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.common import BENCHMARKS, machine, measure
+from benchmarks.common import BENCHMARKS, made_by, measure
 from benchmarks.compare import link_splits
 from scripts.project import PROJECT, set_params, temporary_copy
 from transfer.core.files import HISTORY, HISTORY_HEAD, METRICS, read_csv, read_json
@@ -37,7 +37,7 @@ def main() -> None:
             curves[f"recipe {recipe}"] = run_stages(folder)
         link_splits(folder)
         curves["the tutorial's script"] = run_script(folder)
-    RESULTS.write_text(json.dumps({"machine": machine(), "curves": curves}, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(made_by() | {"curves": curves}, indent=1) + "\n")
     save(draw(curves), FIGURE)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import BENCHMARKS, machine, measure, replace_between, table
+from benchmarks.common import BENCHMARKS, made_by, measure, replace_between, table
 from scripts.project import PROJECT, parse_change, set_params, temporary_copy
 from transfer.data.labels import split_named
 
@@ -60,8 +60,8 @@ def main() -> None:
         if key not in results["runs"]:
             params = {"recipe": recipe, "backbone": backbone, "seed": seed} | own
             images = arguments.per_class, arguments.development
-            results["runs"][key] = run(sets[name], images, params)
-            RESULTS.write_text(json.dumps(results | {"machine": machine()}, indent=1) + "\n")
+            results["runs"][key] = run(sets[name], images, params) | {"made_by": made_by()}
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             write_page(results["runs"])
 
 

@@ -1,16 +1,17 @@
 """Write RESULTS.md and its figures from results.json: python -m benchmarks.report."""
 
 import statistics
-
-from matplotlib.figure import Figure
+from collections import Counter
 
 from benchmarks.common import RESULTS, read_results, table
+from benchmarks.compare_report import comparison, draw, milliseconds, peer
 from benchmarks.scaling_report import draw_scaling, scaling
-from transfer.reporting.style import COLORS, save, styled
+from transfer.reporting.style import save
 
 MODULES = {  # of the parts of results.json
     "comparison": "compare",
     "peer": "peer",
+    "operations": "operations",
     "tricks": "tricks",
     "sweep": "sweeps",
     "strategies": "strategies",
@@ -18,18 +19,21 @@ MODULES = {  # of the parts of results.json
     "growing": "growing",
     "backbones": "backbones",
 }
-PHASES = {"head": "head", "fine_tune": "fine-tuning"}
-IMAGES = {"train": 2000, "validation": 800}
+LEAST_MS = 0.05  # of both sides together, of an operation in the table
 
 
 def write(results: dict) -> None:
     """Write a section for each benchmark that has results."""
     parts = ["# Results", "Measured by `make bench`. Times are wall-clock times.", where(results)]
     if "comparison" in results:
-        parts += [comparison(results), "![Seconds of an epoch](comparison.png)"]
-        save(draw(results["comparison"]["runs"]), RESULTS.with_name("comparison.png"))
+        parts.append(comparison(results))
     if "peer" in results:
         parts.append(peer(results["peer"]))
+    if sides := milliseconds(results):
+        parts.append("![Milliseconds of training per image, of all sides](comparison.png)")
+        save(draw(sides), RESULTS.with_name("comparison.png"))
+    if "operations" in results:
+        parts.append(operations(results["operations"]))
     if "tricks" in results:
         parts.append(tricks(results))
     if "sweep" in results:
@@ -49,96 +53,32 @@ def write(results: dict) -> None:
 
 
 def where(results: dict) -> str:
-    """Say on which machine each benchmark of RESULTS.md ran."""
+    """Say on which machine, and by which commit, each benchmark of RESULTS.md ran."""
     rows = [
-        [f"`python -m benchmarks.{module}`", results["machines"][part]]
+        [f"`python -m benchmarks.{module}`", *results["made_by"][part].values()]
         for part, module in MODULES.items()
         if part in results
     ]
-    return table(["command", "machine"], rows)
+    return table(["command", "commit", "machine"], rows)
 
 
-def comparison(results: dict) -> str:
-    """Describe how the tutorial's script and our stages compare."""
-    measured = results["comparison"]
-    epochs = measured["epochs"]
-    runs = {name: rows for name, rows in measured["runs"].items() if rows}
-    default, switched = ("on", "off") if measured["onednn_by_default"] else ("off", "on")
-    names = {
-        "ours": "ours",
-        "tutorial": f"tutorial's script (oneDNN {default}, the default here)",
-        "tutorial_switched": f"tutorial's script, oneDNN {switched}",
-    }
-    header = ["", *(names[name] for name in runs)]
-    columns = [column(rows) for rows in runs.values()]
-    rows = [[label, *(col[label] for col in columns)] for label in columns[0]]
-    ratios = {
-        "whole training": results["speedup_total"],
-        "head": results["speedup_head"],
-        "fine-tuning": results["speedup_fine_tune"],
-        "whole training, oneDNN on in the script": results["speedup_total_onednn"],
-        "whole training, oneDNN off in the script": results["speedup_total_without_onednn"],
-    }
+def operations(measured: dict) -> str:
+    """Describe where a fine-tuning step spends its time."""
+    kinds = Counter()
+    for side in measured.values():
+        kinds.update(side["operations"])
+    rows = [
+        [kind, *(f"{side['operations'].get(kind, 0):.2f}" for side in measured.values())]
+        for kind, both in kinds.most_common()
+        if both > LEAST_MS
+    ]
+    rows.append(["the step, not traced", *(f"{side['step']:.2f}" for side in measured.values())])
     return "\n\n".join(
         [
-            f"## {epochs} + {epochs} epochs, {len(runs['ours'])} seeds, in turn",
-            table(header, rows),
-            "Our speed as a multiple of the script's, median over the seeds:",
-            table(["", "times"], [[k, f"{v:.2f}"] for k, v in ratios.items() if v]),
-            accuracies(results),
-        ]
-    )
-
-
-def column(runs: list[dict]) -> dict[str, str]:
-    """Return the cells of one side's column in the comparison, by label."""
-    cells = {"whole training, s": spread([run["seconds"] for run in runs])}
-    for phase, label in PHASES.items():
-        for part, image_count in IMAGES.items():
-            each = [1000 * s / image_count for run in runs for s in run[phase][part]]
-            kind = "training" if part == "train" else "validation"
-            cells[f"{label}: {kind}, ms per image, median epoch"] = f"{statistics.median(each):.2f}"
-    cells["peak memory, MB"] = f"{max(run['memory'] for run in runs):.0f}"
-    for stage, label in (("split", "split"), ("evaluate", "evaluate"), ("plot", "plot")):
-        seconds = [run["stages"][stage] for run in runs if "stages" in run]
-        cells[f"stage {label}, s"] = f"{statistics.median(seconds):.1f}" if seconds else ""
-    return cells
-
-
-def spread(values: list[float]) -> str:
-    """Format a median; of several values, also the smallest and the largest."""
-    middle = f"{statistics.median(values):.0f}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):.0f} to {max(values):.0f})"
-
-
-def accuracies(results: dict) -> str:
-    rows = []
-    for side in ("ours", "tutorial"):
-        scores = results[f"accuracy_{side}"].values()
-        rows.append([side, *(f"{s['mean']:.4f} ± {s['plus_minus']:.4f}" for s in scores)])
-    text = "Accuracy: the mean over the seeds, and its 95 % interval (Student's t):"
-    return f"{text}\n\n{table(['', '800 validation images', '200 test images'], rows)}"
-
-
-def peer(measured: dict) -> str:
-    """Describe how PyTorch and our training compare, and how far ours is from the floor."""
-    rows = []
-    for size, sides in measured.items():
-        ours, other = sides["ours"], sides["pytorch"]
-        for phase, label in PHASES.items():
-            floor = ours[f"floor_{phase}"]
-            values = (ours[phase], other[phase], other[phase] / ours[phase], floor)
-            cells = [f"{value:.2f}" for value in (*values, ours[phase] / floor)]
-            rows.append([f"{label}, {size} pixels", *cells])
-    version = next(iter(measured.values()))["torch"]
-    header = ["ms per image", "ours", f"PyTorch {version}", "ratio", "floor", "ours / floor"]
-    return "\n\n".join(
-        [
-            "## PyTorch, and the floor",
-            "Training with pixels in memory and a flip, fine-tuning from layer 98. The floor: one "
-            "forward pass of the frozen layers and three times that of the layers that train, at "
-            "the rate of a matrix product.",
-            table(header, rows),
+            "## A fine-tuning step by operation",
+            "The live layers from 98 up, 160 pixels, ms per image. Operations overlap on the "
+            "cores, so that their sum is more than the step.",
+            table(["", *measured], rows),
         ]
     )
 
@@ -245,30 +185,6 @@ def backbones(measured: dict) -> str:
             ),
         ]
     )  # fmt: skip
-
-
-@styled
-def draw(runs: dict[str, list[dict]]) -> Figure:
-    """Plot the seconds that have passed after each epoch of every run."""
-    figure = Figure(figsize=(9, 4.6))
-    axes = figure.subplots()
-    looks = {
-        "ours": ("ours", COLORS["fine-tuned"]),
-        "tutorial": ("tutorial's script", COLORS["training"]),
-        "tutorial_switched": ("tutorial's script, oneDNN switched", COLORS["head"]),
-    }
-    for name, rows in runs.items():
-        label, color = looks[name]
-        for number, run in enumerate(rows):
-            seconds = [sum(pair) for phase in PHASES for pair in zip(
-                run[phase]["train"], run[phase]["validation"], strict=True)]  # fmt: skip
-            passed = [sum(seconds[: i + 1]) for i in range(len(seconds))]
-            axes.plot(range(1, len(passed) + 1), passed, "o-", ms=3, color=color,
-                      label=None if number else label)  # fmt: skip
-    axes.set(xlabel="epoch", ylabel="seconds of training and validation", ylim=(0, None))
-    axes.set_title("Training head, then fine-tuning")
-    axes.legend()
-    return figure
 
 
 if __name__ == "__main__":

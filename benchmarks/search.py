@@ -16,7 +16,7 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from benchmarks.common import BENCHMARKS, machine, replace_between, table
+from benchmarks.common import BENCHMARKS, made_by, replace_between, table
 from benchmarks.recipes import PAGE, STAGES, outcome, prepare, read, run_stages
 from scripts.project import PROJECT, parse_change, set_params, temporary_copy
 from transfer.reporting.style import REFERENCE, save, styled
@@ -87,8 +87,8 @@ def search(name: str, source: str, per_class: int, seed: int) -> None:
             first = min(map(STAGES.index, other), default=STAGES.index("fine_tune"))
             row, done = outcome(folder, run_stages(folder, STAGES[first:])), changes
             # Another search may have added some.
-            runs = read(RESULTS)["runs"] | {keys[setting]: row}
-            RESULTS.write_text(json.dumps({"runs": runs, "machine": machine()}, indent=1) + "\n")
+            runs = read(RESULTS)["runs"] | {keys[setting]: row | {"made_by": made_by()}}
+            RESULTS.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
             write_page(runs)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.common import RESULTS, machine, replace_between, table
+from benchmarks.common import RESULTS, made_by, replace_between, table
 from scripts.project import PROJECT
 from transfer.core.files import RAW
 from transfer.core.parallel import CORES, map_in_threads
@@ -55,7 +55,7 @@ def main() -> None:
     names, _ = find_images(arguments.images)
     chosen = [names[index] for index in evenly_spaced(len(names), PHOTOS)]
     photos = [(arguments.images / name).read_bytes() for name in chosen]
-    result, rows = {"machine": machine(), "alone": {}}, []
+    result, rows = made_by() | {"alone": {}}, []
     with serving(arguments.export) as (address, _, started):
         result |= started
         for name, files in {"as they are": photos, "small": shrink(engine, photos)}.items():
@@ -252,7 +252,7 @@ def in_words(result: dict) -> str:
         f"first thousand and {mixed['mb'][-1]:.0f} MB after the last.\n"
         f"At SIGTERM under the load of {CLIENTS[-1]} clients, {stop['statuses'][200]:,} requests "
         f"were answered, {stop['statuses'][0]} were not, and the exit code was "
-        f"{stop['code']}.\n\n({result['machine']})"
+        f"{stop['code']}.\n\n({result['machine']}; commit {result['commit']})"
     )
 
 
