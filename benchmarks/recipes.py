@@ -112,6 +112,10 @@ def set_apart(raw: Path, per_class: int | None, development: bool, seed: int) ->
     """Set test images apart, and leave the surplus out; return the val_fraction to split with."""
     splits = {split_named(path.name): path for path in raw.iterdir()}
     if "train" not in splits or "test" in splits:  # or packed into shards
+        if per_class or development:
+            sys.exit(
+                "error: --per-class and --development need train/ and val/, 10,000 images at most"
+            )
         return 0.2
     splits["val"].rename(raw / "test")
     rng = np.random.default_rng(seed)
