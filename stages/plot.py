@@ -30,6 +30,7 @@ from transfer.reporting import figures, grids, report
 from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.style import save
 from transfer.training.augmentation import build_augmentation
+from transfer.training.history import HISTORY_COLUMNS
 from transfer.training.trackers import check_trackers, log_scores
 
 
@@ -106,7 +107,7 @@ def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, 
 
 def to_columns(rows: list[dict[str, str]]) -> dict[str, list[float]]:
     """Turn the rows of a history into its columns."""
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+    return {name: [float(row[name]) for row in rows] for name in HISTORY_COLUMNS}
 
 
 if __name__ == "__main__":

@@ -119,7 +119,11 @@ def keep(model: Path, base: Inference | None) -> None:
             temporary.write_bytes(base.model)
         remove_unused(path.parent)
     except OSError as error:  # a full disk, a home that is read-only
-        print(f"the next start will take as long: {one_line(error)}", file=sys.stderr)
+        print(
+            f"warning: {model} can't be kept compiled, so that it takes seconds to load each time: "
+            f"{one_line(error)}",
+            file=sys.stderr,
+        )
 
 
 def _last_layer(model: Path) -> tuple[np.ndarray, np.ndarray]:

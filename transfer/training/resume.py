@@ -63,6 +63,7 @@ class TrainingState:
         self.replicas = replicas
         self.is_chief = not replicas or replicas.is_chief
         self._publish = publish
+        self._warned = ""
 
     def restore(self, variables: list[keras.Variable]) -> list[tuple]:
         """Give the variables their saved values and return the saved history.
@@ -118,7 +119,13 @@ class TrainingState:
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink()
-            print(f"warning: an interrupted run could not continue from here: {error}")
+            self._warn(f"an interrupted run could not continue from here on: {error}")
+
+    def _warn(self, text: str) -> None:
+        """Print a warning, but not the same one after every epoch."""
+        if text != self._warned:
+            print(f"warning: {text}")
+        self._warned = text
 
     def remove(self) -> None:
         """Remove the state, once the results are written, and any state after a month."""
