@@ -1,6 +1,7 @@
 """Experiments as DVC and Git know them: parameters, metrics, states, files and logs."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def to_point(experiment: dict) -> dict:
         for kind in ("params", "metrics")
     )
     made = data["outs"].keys() | metrics.keys()
-    inputs = {path: dep["hash"] for path, dep in data["deps"].items() if path not in made}
+    inputs = {named(path): dep["hash"] for path, dep in data["deps"].items() if path not in made}
     code = {path: inputs.pop(path) for path in list(inputs) if path.startswith(CODE)}
     machine = {name: metrics.get(FINE_TUNE, {}).get(name) for name in ("cpu", "threads")}
     return {
@@ -112,6 +113,14 @@ def to_point(experiment: dict) -> dict:
         "metrics": metrics,
         "seconds": training_seconds(experiment),
     }
+
+
+def named(path: str) -> str:
+    """Return a path as DVC prints it for a commit: of images outside of the project, from the root.
+
+    For the workspace it prints how to get there, `../…`.
+    """
+    return os.path.abspath(path).lstrip("/") if path.startswith("..") else path
 
 
 def training_seconds(experiment: dict) -> str:

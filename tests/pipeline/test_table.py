@@ -105,6 +105,16 @@ def test_seeds_of_a_setting_are_one_row_and_equal_results_count_once():
     assert (single["experiment"], single["changed"]) == ("other", "dropout=0.5 seed=1")
 
 
+def test_images_outside_of_the_project_make_no_second_row_of_the_workspace(tmp_path):
+    workspace, commit = listing(experiment("other", dropout=0.5))
+    images = tmp_path.parent / "images"
+    for revision, path in ((workspace, "../images"), (commit, str(images)[1:])):
+        revision["data"]["deps"][path] = {"hash": "4a45.dir", "size": 1, "nfiles": 800}
+    assert {row["experiment"] for row in rows_of([workspace, commit])} == {"main", "other"}
+    workspace["data"]["deps"]["../images"]["hash"] = "5b56.dir"
+    assert "workspace" in {row["experiment"] for row in rows_of([workspace, commit])}
+
+
 def test_other_code_is_told_and_its_seeds_are_not_gathered_with_ours():
     rows = rows_of(listing(experiment("new", seed=1, code="2")))
     assert [(row["experiment"], row["changed"]) for row in rows] == [
