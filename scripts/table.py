@@ -10,11 +10,13 @@ Experiments that differ only in `seed` are one row: mean ± standard deviation.
 import argparse
 import csv
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +47,7 @@ ADVICE = {
     "scores are older than parameters or models": "run the pipeline to its end",
 }
 WIDTH = 100  # where the output is no terminal
+GAP = 2  # between columns
 
 
 def main() -> None:
@@ -210,15 +213,29 @@ def to_markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
-def print_aligned(header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+def print_aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns; the first two are folded where the terminal is too narrow."""
+    console = Console(
+        width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False, emoji=False
+    )
+    names = [column.replace(" ", "\n") for column in header]
     table = Table(box=None, pad_edge=False)
-    for number, column in enumerate(header):
-        table.add_column(column.replace(" ", "\n"), no_wrap=number > 1, overflow="fold")
+    for number, name in enumerate(names):
+        table.add_column(name, no_wrap=number > 1, overflow="fold")
+    parts = {  # that are never broken: the names of experiments, the lines of other columns
+        n: [part for row in (names, *rows) for part in row[n].split(None if n == 0 else "\n")]
+        for n, column in enumerate(header)
+        if column != "changed"
+    }
+    room = console.width - sum(GAP + max(map(cell_len, column)) for column in parts.values())
     for row in rows:
-        table.add_row(*row)
-    width = None if sys.stdout.isatty() else WIDTH
-    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+        table.add_row(*(fold(cell, room) for cell in row))
+    console.print(table)
+
+
+def fold(text: str, width: int) -> str:
+    """Let a change that is longer than a line be broken before its value, and not within it."""
+    return re.sub(r"\S+", lambda m: m[0].replace("=", "= ", len(m[0]) > width), text)
 
 
 if __name__ == "__main__":

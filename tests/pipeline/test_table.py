@@ -185,6 +185,14 @@ def test_it_fits_into_100_columns(capsys):
     assert [line.split()[0] for line in lines if "sweep" in line] == [e["name"] for e in seeds]
 
 
+def test_no_value_is_broken_where_a_change_is_longer_than_its_column(capsys):
+    Path("queue.out").write_text("fine_tune: epoch 2, accuracy 0.9, 1200 s\n")
+    setting = {"log": "queue.out", "fine_tune_at": 116, "fine_tune_learning_rate": 0.000651}
+    print_rows(rows_of(listing(experiment("search-3", **setting))), None)
+    words = capsys.readouterr().out.split()
+    assert {"fine_tune_at=116", "fine_tune_learning_rate=", "0.000651"} < {*words}
+
+
 def test_csv_has_numbers_with_all_digits(capsys):
     seeds = [experiment(f"s{n}", accuracy=0.9 + n / 300, seed=n, dropout=0.5) for n in (1, 2)]
     print_rows(rows_of(listing(*seeds)), "csv")
