@@ -8,7 +8,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 LIST = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
-SHOWN = ("*.md", "*.png", "*.webp", "LICENSE", ":!transfer")  # its page is a template
+# The Markdown in transfer/ is a template.
+SHOWN = ("*.md", "*.png", "*.webp", "benchmarks/*.json", "LICENSE", ":!transfer")
 MERMAID = re.compile(r"^```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
 
 
