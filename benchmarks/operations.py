@@ -4,13 +4,16 @@ The live layers of MobileNetV2 from 98 up, on random features of images of 160 p
 convolutions and bias gradients as Keras has them, and as they are trained (`fold` with `to_train`).
 """
 
+import re
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
-from tensorflow.python.eager import context
 
 from benchmarks import report
 from benchmarks.common import in_turn, save_results
+from benchmarks.tricks import matrix_rate, operations
 from transfer.core.runtime import keras, tf
 from transfer.models.backbones import build_base
 from transfer.models.classifier import build_classifier, unfreeze
@@ -18,8 +21,13 @@ from transfer.models.features import pooled_base
 from transfer.models.folding import between, frontier
 from transfer.training.trainer import Trainer, compile_for
 
+from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace  # isort: skip  (the runtime first)
+
 FIRST, SIZE, BATCH = 98, 160, 32
 ROUNDS, TRACED = 30, 10
+OPERATION = re.compile(
+    r"[^: ]+:_?(?:Mkl)?(?:Native)?([A-Z]\w+)"
+)  # its name and kind, with oneDNN or without
 
 
 def main() -> None:
@@ -31,7 +39,9 @@ def main() -> None:
         name: {"step": 1000 * seconds[name] / BATCH, "operations": trace(function)}
         for name, function in steps.items()
     }
-    report.write(save_results({"operations": measured}))
+    live = operations(classifier.get_layer("base").layers[FIRST:])
+    floor = 3 * 1000 * live / matrix_rate()  # forward, and two products backward
+    report.write(save_results({"operations": {"floor": floor, "steps": measured}}))
 
 
 def step(classifier: keras.Model, to_train: bool):
@@ -49,17 +59,20 @@ def step(classifier: keras.Model, to_train: bool):
 
 def trace(function) -> dict[str, float]:
     """Return the ms per image of each kind of operation, most first; they overlap on the cores."""
-    here = context.context()
-    here.enable_run_metadata()
-    for _ in range(TRACED):
-        function()
-    stats = here.export_run_metadata().step_stats
-    here.disable_run_metadata()
-    micros = Counter()
-    for node in (node for device in stats.dev_stats for node in device.node_stats):
-        kind = node.timeline_label.partition("= ")[2].partition("(")[0]
-        micros[kind] += node.op_end_rel_micros - node.op_start_rel_micros
-    return {kind: value / 1000 / BATCH / TRACED for kind, value in micros.most_common()}
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for _ in range(TRACED):
+            function()
+        tf.profiler.experimental.stop()
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        space = XSpace.FromString(file.read_bytes())
+    seconds = Counter()
+    for plane in space.planes:
+        names = {key: metadata.name for key, metadata in plane.event_metadata.items()}
+        for event in (event for line in plane.lines for event in line.events):
+            if match := OPERATION.fullmatch(names[event.metadata_id]):
+                seconds[match[1]] += event.duration_ps / 1e12
+    return {kind: 1000 * value / BATCH / TRACED for kind, value in seconds.most_common()}
 
 
 if __name__ == "__main__":

@@ -64,21 +64,23 @@ def where(results: dict) -> str:
 
 def operations(measured: dict) -> str:
     """Describe where a fine-tuning step spends its time."""
-    kinds = Counter()
-    for side in measured.values():
+    kinds, steps = Counter(), measured["steps"]
+    for side in steps.values():
         kinds.update(side["operations"])
     rows = [
-        [kind, *(f"{side['operations'].get(kind, 0):.2f}" for side in measured.values())]
+        [kind, *(f"{side['operations'].get(kind, 0):.2f}" for side in steps.values())]
         for kind, both in kinds.most_common()
         if both > LEAST_MS
     ]
-    rows.append(["the step, not traced", *(f"{side['step']:.2f}" for side in measured.values())])
+    rows.append(["the step, not traced", *(f"{side['step']:.2f}" for side in steps.values())])
+    ratios = [f"{side['step'] / measured['floor']:.2f}" for side in steps.values()]
+    rows.append([f"… as a multiple of its floor, {measured['floor']:.2f}", *ratios])
     return "\n\n".join(
         [
             "## A fine-tuning step by operation",
             "The live layers from 98 up, 160 pixels, ms per image. Operations overlap on the "
             "cores, so that their sum is more than the step.",
-            table(["", *measured], rows),
+            table(["", *steps], rows),
         ]
     )
 

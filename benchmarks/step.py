@@ -11,9 +11,8 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.common import in_turn
-from benchmarks.tricks import MATRIX, operations
-from transfer.core.runtime import keras, tf
+from benchmarks.tricks import matrix_rate, operations
+from transfer.core.runtime import keras
 from transfer.data.dataset import Split
 from transfer.models.backbones import build_base
 from transfer.models.classifier import build_classifier, unfreeze
@@ -27,7 +26,6 @@ from clock import Clock  # isort: skip  (the runtime has to be set up first)
 
 BATCH_SIZE, BATCHES, ROUNDS = 32, 20, 3
 FIRST = 98  # block_11_expand
-PRODUCTS = 12
 
 
 def main() -> None:
@@ -67,13 +65,6 @@ def epoch(classifier: keras.Model, train: Split, val: Split) -> float:
     targets = Targets(train), Targets(val)
     fit(classifier, keras.optimizers.Adam(1e-4), features, targets, loop)
     return 1000 * median(clock.train[1:]) / len(train.rows)
-
-
-def matrix_rate() -> float:
-    """Return the floating-point operations per second of a matrix product on all cores."""
-    matrix = tf.random.uniform((MATRIX, MATRIX))
-    seconds = in_turn({"product": lambda: tf.linalg.matmul(matrix, matrix).numpy()}, PRODUCTS)
-    return 2 * MATRIX**3 / seconds["product"]
 
 
 if __name__ == "__main__":

@@ -126,6 +126,15 @@ def operations(layers: list) -> int:
     )
 
 
+def matrix_rate() -> float:
+    """Return the floating-point operations per second of a matrix product on all cores."""
+    from transfer.core.runtime import tf
+
+    matrix = tf.random.uniform((MATRIX, MATRIX))
+    seconds = in_turn({"product": lambda: tf.linalg.matmul(matrix, matrix).numpy()}, ROUNDS)
+    return 2 * MATRIX**3 / seconds["product"]
+
+
 def openvino(folded, preprocessing):
     """Return a function that runs the folded base in OpenVINO, or None if it is not installed."""
     try:
