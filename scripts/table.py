@@ -213,8 +213,9 @@ def to_markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
-def print_aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_aligned(header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
     """Print rows in columns; the first two are folded where the terminal is too narrow."""
+    rows = [list(row) for row in rows]
     console = Console(
         width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False, emoji=False
     )
@@ -229,7 +230,8 @@ def print_aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     }
     room = console.width - sum(GAP + max(map(cell_len, column)) for column in parts.values())
     for row in rows:
-        table.add_row(*(fold(cell, room) for cell in row))
+        cells = zip(header, row, strict=True)
+        table.add_row(*(fold(cell, room) if name == "changed" else cell for name, cell in cells))
     console.print(table)
 
 

@@ -30,7 +30,6 @@ from transfer.reporting import figures, grids, report
 from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.style import save
 from transfer.training.augmentation import build_augmentation
-from transfer.training.history import HISTORY_COLUMNS
 from transfer.training.trackers import check_trackers, log_scores
 
 
@@ -88,13 +87,14 @@ def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, 
         head: Probabilities of the head alone, float [N, C].
         model: Probabilities of the delivered model, float [N, C].
     """
-    history, head_epochs = read_csv(HISTORY), len(read_csv(HISTORY_HEAD))
+    history, head_epochs = to_columns(read_csv(HISTORY)), len(read_csv(HISTORY_HEAD))
     both = {"head": head, "fine-tuned": model}
     temperature = read_description(MODEL).temperature
     before = {"uncalibrated": uncalibrated(model, temperature)} if temperature else {}
     return {
         "learning_curves": figures.learning_curves(
-            to_columns(history[:head_epochs]), to_columns(history[head_epochs:])
+            {name: values[:head_epochs] for name, values in history.items()},
+            {name: values[head_epochs:] for name, values in history.items()},
         ),
         "confusion_matrix": figures.confusion_matrix(
             test.labels, model.argmax(axis=1), test.class_names
@@ -107,7 +107,7 @@ def draw_metrics(test: Split, head: np.ndarray, model: np.ndarray) -> dict[str, 
 
 def to_columns(rows: list[dict[str, str]]) -> dict[str, list[float]]:
     """Turn the rows of a history into its columns."""
-    return {name: [float(row[name]) for row in rows] for name in HISTORY_COLUMNS}
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
 
 
 if __name__ == "__main__":

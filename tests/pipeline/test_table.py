@@ -10,6 +10,7 @@ from scripts.table import (
     gather,
     make_row,
     merit,
+    print_aligned,
     print_rows,
     sort_out,
     to_cells,
@@ -191,6 +192,12 @@ def test_no_value_is_broken_where_a_change_is_longer_than_its_column(capsys):
     print_rows(rows_of(listing(experiment("search-3", **setting))), None)
     words = capsys.readouterr().out.split()
     assert {"fine_tune_at=116", "fine_tune_learning_rate=", "0.000651"} < {*words}
+
+
+def test_names_are_shown_as_they_are(capsys):
+    path = f"test/cats/{'size=72' * 9}.jpg"
+    print_aligned(("image", "label"), iter([[path, "cats"]]))
+    assert path in capsys.readouterr().out
 
 
 def test_csv_has_numbers_with_all_digits(capsys):
