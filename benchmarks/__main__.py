@@ -14,14 +14,17 @@ from benchmarks.headline import RESULTS as HEADLINE
 from benchmarks.report import MODULES
 from transfer.core.files import read_json
 
+PARTS = [*MODULES, "headline"]
 IN_AN_HOUR = ("tricks", "operations", "growing", "peer", "comparison", "headline")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join([*MODULES, "headline"]))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"expected some of {', '.join(PARTS)}; received {', '.join(sorted(unknown))}")
     for part in arguments.parts or IN_AN_HOUR:
         if part == "peer" and not arguments.torch:
             print("bench: peer: left out; name an interpreter that has PyTorch by --torch")

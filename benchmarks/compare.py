@@ -32,8 +32,7 @@ def main() -> None:
     epochs = {f"{phase}_epochs": arguments.epochs for phase in PHASES}
     onednn = onednn_is_on()
     switched = {"TF_ENABLE_ONEDNN_OPTS": "0" if onednn else "1"}
-    runs = runs_so_far(arguments.epochs)
-    seeds = arguments.seeds[len(runs["tutorial"]) :]
+    runs = runs_so_far(arguments.epochs, arguments.seeds)
 
     def keep(name: str, run: dict) -> None:
         runs[name].append(run)
@@ -43,11 +42,11 @@ def main() -> None:
 
     with temporary_copy(recipe="tutorial", **epochs) as folder:
         measure([sys.executable, "-m", "stages.download"], folder)
-        for seed in seeds:
+        for seed in arguments.seeds[len(runs["tutorial"]) :]:
             set_params(folder, seed=seed)
-            keep("ours", run_ours(folder))
+            keep("ours", run_ours(folder) | {"seed": seed})
             link_splits(folder)
-            keep("tutorial", run_tutorial(folder, seed, arguments.epochs))
+            keep("tutorial", run_tutorial(folder, seed, arguments.epochs) | {"seed": seed})
         if not arguments.only_default and not runs["tutorial_switched"]:
             seed = arguments.seeds[-1]
             set_params(folder, seed=seed)
@@ -57,14 +56,16 @@ def main() -> None:
             keep("tutorial_switched", run)
 
 
-def runs_so_far(epochs: int) -> dict[str, list[dict]]:
-    """Return the runs in results.json by this code on this machine, of so many epochs."""
+def runs_so_far(epochs: int, seeds: list[int]) -> dict[str, list[dict]]:
+    """Return the runs in results.json of the first seeds, by this code on this machine."""
     results = read_results()
     comparison = results.get("comparison", {})
-    if comparison.get("epochs") != epochs or results["made_by"]["comparison"] != made_by():
-        return {"ours": [], "tutorial": [], "tutorial_switched": []}
-    runs = comparison["runs"]
-    return runs | {"ours": runs["ours"][: len(runs["tutorial"])]}
+    if comparison.get("epochs") == epochs and results["made_by"]["comparison"] == made_by():
+        runs = comparison["runs"]
+        done = len(runs["tutorial"])
+        if [run["seed"] for run in runs["tutorial"]] == seeds[:done]:
+            return runs | {"ours": runs["ours"][:done]}
+    return {"ours": [], "tutorial": [], "tutorial_switched": []}
 
 
 def onednn_is_on() -> bool:

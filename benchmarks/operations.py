@@ -25,9 +25,8 @@ from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace  # isort: skip  (
 
 FIRST, SIZE, BATCH = 98, 160, 32
 ROUNDS, TRACED = 30, 10
-OPERATION = re.compile(
-    r"[^: ]+:_?(?:Mkl)?(?:Native)?([A-Z]\w+)"
-)  # its name and kind, with oneDNN or without
+# Its name and its kind, which begins with _Mkl or _MklNative where oneDNN computes it, or _Fused.
+OPERATION = re.compile(r"[^: ]+:_?(?:Mkl)?(?:Native)?([A-Z]\w+)")
 
 
 def main() -> None:

@@ -24,7 +24,11 @@ LEAST_MS = 0.05  # of both sides together, of an operation in the table
 
 def write(results: dict) -> None:
     """Write a section for each benchmark that has results."""
-    parts = ["# Results", "Measured by `make bench`. Times are wall-clock times.", where(results)]
+    parts = [
+        "# Results",
+        "Measured by `make bench-all`. Times are wall-clock times.",
+        where(results),
+    ]
     if "comparison" in results:
         parts.append(comparison(results))
     if "peer" in results:
