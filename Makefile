@@ -136,11 +136,11 @@ repeat: install  ## run the sample's pipeline twice and compare every output
 faults: install $(VENV)/test-installed  ## inject faults, an hour of them; SHORT=--short for a few
 	for part in $(FAULTS); do python -m tests.faults.$$part $(SHORT) || exit; done
 
-bench: install  ## measure against the tutorial's script, TORCH=/usr/bin/python3 and the floor: an hour
+bench: install  ## measure against the tutorial's script, TORCH=/usr/bin/python3 and the floor
 	python -m benchmarks $(if $(TORCH),--torch $(TORCH))
 
-bench-all: bench  ## measure sweeps, strategies, scale and all backbones, too: hours
-	python -m benchmarks sweep strategies scaling backbones
+bench-all: bench  ## measure the headline, sweeps, strategies, scale and all backbones, too: hours
+	python -m benchmarks headline sweep strategies scaling backbones
 
 bench-quick: install  ## run the comparison with one seed and one epoch per phase, in .bench/
 	mkdir -p .bench

@@ -1,8 +1,8 @@
 """Run benchmarks: python -m benchmarks [PART …] [--torch PYTHON].
 
 A part that results.json or headline.json has already, by this code on this machine, is not run
-again; the comparison with the tutorial's script goes on where it stopped. Without PARTs, those that
-take an hour together run.
+again; the comparison with the tutorial's script goes on where it stopped. Without PARTs, those of
+`make bench` run.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from benchmarks.report import MODULES
 from transfer.core.files import read_json
 
 PARTS = [*MODULES, "headline"]
-IN_AN_HOUR = ("tricks", "operations", "growing", "peer", "comparison", "headline")
+SHORT = ("tricks", "operations", "growing", "peer", "comparison")
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"expected some of {', '.join(PARTS)}; received {', '.join(sorted(unknown))}")
-    for part in arguments.parts or IN_AN_HOUR:
+    for part in arguments.parts or SHORT:
         if part == "peer" and not arguments.torch:
             print("bench: peer: left out; name an interpreter that has PyTorch by --torch")
         elif part != "comparison" and is_done(part):
