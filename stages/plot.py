@@ -28,7 +28,7 @@ from transfer.models.compiled import load_compiled
 from transfer.models.description import read_description
 from transfer.reporting import figures, grids, report
 from transfer.reporting.fonts import use_fonts_for
-from transfer.reporting.style import save
+from transfer.reporting.style import save_all
 from transfer.training.augmentation import build_augmentation
 from transfer.training.trackers import check_trackers, log_scores
 
@@ -67,8 +67,7 @@ def main() -> None:
     }
     with replacing(PLOTS) as folder, replacing(MODEL_CARD) as card:
         folder.mkdir()
-        for name, figure in drawn.items():
-            save(figure, folder / f"{name}.png")
+        save_all({folder / f"{name}.png": figure for name, figure in drawn.items()})
         report.write_report(folder / "report.html", facts | images)
         report.write_card(card, facts)
     drawn_files = sorted(PLOTS.glob("*.png"))
