@@ -150,8 +150,12 @@ def decide(review: Review, position: int, new: str | None) -> None:
         return  # pressed twice, or the choice of a class was cleared
     suspect = review.suspects[position]
     correction = Correction(
-        *(suspect.sha256, suspect.path, review.old_label(suspect), new),
-        *(state.get("who", "").strip(), state.get("why", "").strip()),
+        sha256=suspect.sha256,
+        path=suspect.path,
+        old=review.old_label(suspect),
+        new=new,
+        who=state.get("who", "").strip(),
+        why=state.get("why", "").strip(),
     )
     with showing_errors(), lock():
         before = replace_decision(suspect.sha256, correction)
@@ -162,6 +166,8 @@ def decide(review: Review, position: int, new: str | None) -> None:
 
 def undo(review: Review) -> None:
     """Take the last decision of this session back, and return to its suspect."""
+    if not state.undo:
+        return  # pressed twice
     position, before = state.undo[-1]
     with showing_errors(), lock():
         replace_decision(review.suspects[position].sha256, before)

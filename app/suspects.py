@@ -11,12 +11,11 @@ from PIL import Image
 
 from transfer.core.errors import UserError, shown
 from transfer.core.files import CORRECTIONS, RAW, SPLIT, SUSPECTS, iter_csv, read_csv
-from transfer.data.dataset import CORRECTED, MANIFEST, Split, load_split
+from transfer.data.dataset import CORRECTED, MANIFEST, Split, evenly_spaced, load_split
 from transfer.data.labels import EXCLUDE
 from transfer.data.raw import RawImages, sha256_of
 from transfer.preprocessing.corrections import Correction, read_corrections, write_corrections
 from transfer.preprocessing.decoding import read_rgb
-from transfer.serving.neighbours import evenly_spaced
 
 MAX_SIDE = 1_000  # of an image as it is shown, in pixels
 MAKES = {  # what a person runs where a file is missing

@@ -33,7 +33,7 @@ from transfer.data.find import START, LeftOut, find_images, is_image
 from transfer.download import fetch
 from transfer.serving.predictor import Predictor, load_predictor
 
-BATCH_SIZE = 4  # each core has one batch, whose tensors stay in its cache
+BATCH_SIZE = 4  # each core has one batch
 STANDARD_INPUT = "-"
 YES_OR_NO = {True: "yes", False: "no", None: ""}
 

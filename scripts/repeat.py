@@ -8,7 +8,6 @@ Each run starts from nothing: it has its own folder, its own DVC cache and its o
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import yaml
 
@@ -33,8 +32,8 @@ def run_pipeline() -> dict[str, str]:
     with temporary_copy(**SETTINGS) as folder:
         detach_from_git(folder)
         user_cache = {"XDG_CACHE_HOME": str(folder / "cache")}
-        dvc = Path(sys.executable).with_name("dvc")
-        subprocess.run([dvc, "repro"], cwd=folder, env=os.environ | user_cache, check=True)
+        command = [sys.executable, "-m", "dvc", "repro"]
+        subprocess.run(command, cwd=folder, env=os.environ | user_cache, check=True)
         stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 

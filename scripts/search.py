@@ -17,15 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 try:
     import optuna
 except ImportError:
     sys.exit("error: Optuna is not installed; run make search, or pip install -r extras/search.txt")
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from scripts.experiments import FINE_TUNE, git
+from scripts.experiments import FINE_TUNE, git, load_yaml
 from scripts.project import PARAMS
 from scripts.search_report import ended, make_row, to_line, write_report
 from scripts.search_space import (
@@ -128,7 +126,7 @@ def run_default(study: optuna.Study, space: Space) -> None:
     Raises:
         UserError: It fails.
     """
-    written = YAML(typ="safe", pure=True).load(Path(PARAMS))
+    written = load_yaml(Path(PARAMS))
     name, started = f"{study.study_name}-0", time.monotonic()
     log = SEARCHES / study.study_name / f"{name}.log"
     if run_experiment(name, {}, log, lambda scores: False) != "success":

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from scripts.experiments import FINE_TUNE
 from scripts.search_space import Space, to_settings
-from scripts.search_trial import FINE_TUNE, QUARTERS
+from scripts.search_trial import QUARTERS
 from scripts.sweep_table import COLUMNS, with_interval
 from scripts.table import to_markdown
 from transfer.core.files import replacing, write_csv

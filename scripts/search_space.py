@@ -44,7 +44,7 @@ Space = dict[str, BaseDistribution]
 
 
 def default_specs(params: Params) -> list[str]:
-    """Return what is searched without SPECs.
+    """Return what is searched if no space is given.
 
     Raises:
         UserError: The recipe is another one than `robust`, which the space is for.

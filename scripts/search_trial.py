@@ -54,10 +54,8 @@ def run_experiment(
         while run.poll() is None:
             if is_hopeless(live_scores(name, log)):
                 return "stopped"
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 run.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
     finally:
         if run.poll() is None:
             # As Ctrl-C does, to DVC and its stage: DVC removes the temporary copy.

@@ -72,6 +72,8 @@ def parse(words: list[str]) -> argparse.Namespace:
         parser.error("give a grid, such as fine_tune_at=60,100,140, or the --name of a sweep")
     if arguments.part != WHOLE and not (arguments.grid and arguments.name):
         parser.error("--part needs the grid and the --name, the same on all machines")
+    if arguments.jobs < 1:
+        parser.error("--jobs must be above 0")
     return arguments
 
 

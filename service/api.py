@@ -142,7 +142,7 @@ class Service:
         limits = self.limits
         too_large = HTTPException(413, f"expected at most {limits.max_mb} MB; received more")
         if int(request.headers.get("content-length", 0)) > limits.max_mb * MB:
-            raise too_large  # before it is sent, where the client waits for a word
+            raise too_large  # before it is sent, if the client waits for `100 Continue`
         async for chunk in request.stream():
             mine.bytes += len(chunk)
             if mine.bytes > limits.max_mb * MB:

@@ -49,7 +49,7 @@ async def read_images(
         if not parser.complete:
             raise HTTPException(400, "the form ends before its last boundary")
         images = [
-            # Not the file itself: Pillow asks a TIFF's for its number, and then it is written out.
+            # Not the file: of a TIFF, Pillow asks its fileno(), which writes it to the disk.
             (name_of(number, field, value), await value.read())
             for number, (field, value) in enumerate(form.multi_items(), start=1)
         ]

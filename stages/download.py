@@ -38,7 +38,8 @@ def main() -> None:
     write_csv(GROUPS, GROUPS_COLUMNS, sorted(groups.items()))
     write_csv(LEFT_OUT, Rejected._fields, sorted(left_out.rejected))
 
-    images = label_images(RawImages(RAW).names)
+    with errors_about(parameter):
+        images = label_images(RawImages(RAW).names)
     classes = images.class_names
     if parameter == "data_url" and Path(source).expanduser().exists():
         print(f"download: DVC does not watch {source}; `own_images: {source}` makes it")

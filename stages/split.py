@@ -78,6 +78,7 @@ def main() -> None:
         contents = hex_digits(hashes[used])
         looks = perceptual_hashes(StoredImages(folder / IMAGES, keys_of(contents)))
         together = params.near_duplicates == "together"
+        # As if each image were a split of its own, so that all pairs are found.
         alike = [used[[a, b]] for a, b, _ in near_duplicates(looks, used)] if together else []
         groups = join_groups(names, alike)
         assign = partial(assign_rows, given, groups, names, hashes, params)
@@ -87,10 +88,9 @@ def main() -> None:
         write_csv(folder / MANIFEST, MANIFEST_COLUMNS, rows)
         changes = corrected.changes(splits, used, excluded)
         write_csv(folder / CORRECTED, CORRECTED_COLUMNS, changes)
-        near = near_duplicates(looks, split_of)
         pairs = [
             (table.paths[a], SPLITS[split_of[a]], table.paths[b], SPLITS[split_of[b]], distance)
-            for a, b, distance in near
+            for a, b, distance in near_duplicates(looks, split_of)
         ]
         write_csv(folder / NEAR_DUPLICATES, NEAR_DUPLICATES_COLUMNS, pairs)
         REJECTED_SO_FAR.replace(folder / REJECTED)
@@ -114,9 +114,9 @@ def decode(
 
     Returns:
         The indices of the images in the shards, int [K]; those of the images that could be decoded
-        but are excluded, int [L]; width and height of those in the shards, int [K, 2]; and the
-        images rejected, without what the stage `download` left out and has told already; and the
-        number of images that an earlier run has decoded.
+        but are excluded, int [L]; width and height of those in the shards, int [K, 2]; the images
+        rejected, without what the stage `download` left out and has told already; and the number of
+        images that an earlier run has decoded.
 
     Raises:
         UserError: Too many images were rejected; REJECTED_SO_FAR lists them.

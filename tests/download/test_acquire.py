@@ -33,7 +33,7 @@ def test_splits_and_nested_folders_are_kept(tmp_path, target):
     assert set(read(target)) == set(files)
 
 
-def test_a_tar_of_the_current_folder(tmp_path, target):
+def test_a_tar_of_the_current_folder_gives_the_same_images(tmp_path, target):
     write_folder(tmp_path / "in", FILES)
     subprocess.run(["tar", "-C", tmp_path / "in", "-cf", tmp_path / "a.tar", "."], check=True)
     acquire_images(str(tmp_path / "a.tar"), None, target)
@@ -78,7 +78,7 @@ def test_images_with_another_content_hash_are_refused(tmp_path, target):
     assert read(target) == FILES
 
 
-@pytest.mark.parametrize("value", ["sample", "https://host/a.zip"])
+@pytest.mark.parametrize("value", ["sample", "https://host/a.zip", "https://host/a.zip?for=a.csv"])
 def test_data_urls_without_a_local_file_pass(value):
     check_data_url(value)
 

@@ -85,3 +85,10 @@ def test_a_listing_that_fails_is_started_again_but_not_for_ever(monkeypatch, cap
         with pytest.raises(UserError, match="`dvc exp show --json` failed"):
             sweep.list_experiments("grid")
     assert capsys.readouterr().err == "an experiment may just have ended; listing again\n" * 2
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_a_sweep_that_would_wait_for_ever_is_refused(capsys, jobs):
+    with pytest.raises(SystemExit):
+        sweep.parse(["--jobs", jobs, "dropout=0.1,0.2"])
+    assert capsys.readouterr().err.endswith("error: --jobs must be above 0\n")

@@ -133,9 +133,13 @@ def test_splits_depend_on_the_seed_alone():
             given(train={"a": 99, "b": 1}, test={"a": 9, "b": 9}),
             "too few images in the train folder .*: b has 1; a class needs about 5",
         ),
+        (
+            given(train={"a": 9, "b": 9}, test={"a": 9, "b": 9}).at(np.arange(18, 36)),
+            "too few images in the train folder .*: a has 0, b has 0; a class needs about 5",
+        ),
     ],
 )
-def test_too_few_images(table, message):
+def test_classes_of_too_few_images_are_named(table, message):
     with pytest.raises(UserError, match=message):
         assign_splits(table, alone(table), 0.2, 0.2, 0)
 

@@ -159,4 +159,5 @@ def test_a_press_of_a_button_that_was_shown_for_another_image_decides_nothing(mo
     page.decide(review, 0, "exclude")
     assert (CORRECTIONS.read_text(), page.state.position, len(page.state.undo)) == (written, 1, 1)
     page.undo(review)
+    page.undo(review)  # there is nothing left to take back
     assert (CORRECTIONS.read_text().count("\n"), page.state.position, page.state.undo) == (1, 0, [])

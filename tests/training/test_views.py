@@ -1,25 +1,32 @@
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tests.helpers import models
-from tests.helpers.models import make_augmentation, make_classifier, make_split, stored_split
+from tests.helpers.models import (
+    AUGMENTATION,
+    make_augmentation,
+    make_classifier,
+    make_split,
+    stored_split,
+)
 from transfer.core.errors import UserError
-from transfer.core.files import KEPT_SECONDS, cache_folder
+from transfer.core.files import KEPT_SECONDS, cache_folder, sha256
 from transfer.core.runtime import keras
 from transfer.models import frozen
-from transfer.models.classifier import unfreeze
+from transfer.models.classifier import build_classifier, unfreeze
 from transfer.training import views
 from transfer.training.features import compute_features
 
 VIEWS = 2
 VIEWS_AT = 116  # block_13_expand
 WHOLE = 154  # all layers of the base
-AUGMENTATION = make_augmentation(flip="horizontal", rotation=0.2)
 INDICES = np.array([7, 0, 3, 9, 4])
 HALF = 2**-10  # more than the relative rounding error of float16
 
@@ -168,6 +175,26 @@ def test_what_they_depend_on_gives_them_another_folder(classifier, splits, cache
     assert len(set(entries(cache)) - before) == 1
 
 
+@pytest.mark.parametrize("name", ["shards.py", "operations.py"])
+def test_other_code_gives_them_another_folder(classifier, splits, cache, monkeypatch, name):
+    store(classifier, splits, WHOLE)
+    before = set(entries(cache))
+    monkeypatch.setattr(
+        views, "sha256", lambda file: "changed" if file.name == name else sha256(file)
+    )
+    store(classifier, splits, WHOLE)
+    assert len(set(entries(cache)) - before) == 1
+
+
+def test_a_backbone_that_swaps_red_and_blue_has_a_folder_of_its_own(classifier, splits, cache):
+    store(classifier, splits, WHOLE)
+    before = set(entries(cache))
+    base = classifier.get_layer("base")
+    swapped = build_classifier(base, "VGG16", classes=2, dropout=0.2, seed=0)
+    store(swapped, splits, WHOLE)
+    assert len(set(entries(cache)) - before) == 1
+
+
 def test_files_are_float16_and_equal_in_equal_runs(classifier, splits, cache):
     empty(cache)
     store(classifier, splits, WHOLE)
@@ -181,6 +208,17 @@ def test_files_are_float16_and_equal_in_equal_runs(classifier, splits, cache):
     store(classifier, splits, WHOLE)
     for part, content in arrays.items():
         assert (cache / name / f"{part}.npy").read_bytes() == content
+
+
+@pytest.mark.parametrize("damage", [lambda file: os.truncate(file, 1_000), os.remove])
+def test_what_is_damaged_is_stored_again(classifier, splits, cache, damage):
+    empty(cache)
+    store(classifier, splits, WHOLE)
+    (folder,) = (cache / name for name in entries(cache))
+    before = sha256(folder / "train.npy")
+    damage(folder / "train.npy")
+    store(classifier, splits, WHOLE)
+    assert sha256(folder / "train.npy") == before
 
 
 def test_more_than_views_gb_is_refused_before_any_is_removed(classifier, splits, cache):
@@ -212,6 +250,17 @@ def test_those_used_least_recently_make_room(classifier, splits, cache):
     store(classifier, splits, WHOLE, augmentation=recipes[1], gb=1.5 * size / 1e9)
     assert names[0] not in entries(cache)
     assert first.train(INDICES, 1)[0].shape == (5, 1280)  # an open file outlives its name
+
+
+@pytest.mark.parametrize("is_stored_now", [True, False])
+def test_what_another_worker_stores_now_is_not_removed(classifier, splits, cache, is_stored_now):
+    empty(cache)
+    unfinished = cache / ".partial-other"
+    unfinished.mkdir(parents=True)
+    (unfinished / "train.npy").write_bytes(bytes(10**6))
+    with FileLock(cache / "other.lock") if is_stored_now else nullcontext():
+        store(classifier, splits, WHOLE, gb=1e-4)
+    assert unfinished.exists() == is_stored_now
 
 
 def test_those_that_nobody_used_for_a_month_go(classifier, splits, cache):

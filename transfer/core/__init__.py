@@ -7,8 +7,8 @@ from types import TracebackType
 # DVC's process, if DVC started this one. Read before anything else is imported: if DVC is killed
 # while TensorFlow loads, this process gets another parent.
 PARENT = os.getppid()
-# Read by libraries that would write down and send what they are used for, as they are imported.
-# That is never before this room.
+# Libraries that would record and send how they are used read these as they are imported, which is
+# never before this room is.
 os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "ORT_DISABLE_TELEMETRY": "1",

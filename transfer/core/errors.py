@@ -76,5 +76,5 @@ def _accept_any_name() -> None:
     """Let stdout take every name: as it is where that is possible, else with escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-        # Of a file, a name need not be UTF-8; surrogateescape prints its bytes.
+        # The name of a file need not be UTF-8; surrogateescape prints its bytes.
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")

@@ -201,6 +201,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def iter_csv(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table that `write_csv` wrote one by one: there may be millions."""
+    """Yield a table that `write_csv` wrote, one row at a time: there may be millions."""
     with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)

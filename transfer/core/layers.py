@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from transfer.core.errors import UserError, did_you_mean, shown
 from transfer.core.params import Params
 from transfer.core.recipes import AUTO
 
-TABLE = files(__package__) / "layers.json"  # python -m scripts.layers --write makes it
+TABLE = Path(__file__).with_name("layers.json")  # python -m scripts.layers --write makes it
 
 
 @cache

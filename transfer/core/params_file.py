@@ -11,7 +11,7 @@ from transfer.core.layers import check_layers
 from transfer.core.params import Params
 from transfer.core.recipes import fill
 
-MAX_BYTES = 100_000  # 40 times what params.yaml takes; the parser needs seconds a megabyte
+MAX_BYTES = 100_000  # 20 times what params.yaml takes; the parser needs seconds a megabyte
 # Names of earlier versions, and what takes their place.
 RENAMED = {
     "random_crop": "is called random_resized_crop now",

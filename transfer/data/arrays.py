@@ -15,9 +15,9 @@ from transfer.core.errors import UserError, one_line
 class StoredArray:
     """A .npy file whose rows are read on demand.
 
-    It is not a memory map, whose pages count as memory of the process as long as there is any, nor
-    np.load, which can be told to unpickle. The file stays open: it can be read to the end even if
-    it is removed or replaced in the meantime.
+    It is not a memory map, whose pages count as memory of the process as long as memory is free,
+    nor np.load, which can be told to unpickle. The file stays open: it can be read to the end even
+    if it is removed or replaced in the meantime.
     """
 
     def __init__(self, path: Path) -> None:

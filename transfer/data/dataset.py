@@ -82,8 +82,9 @@ def given_labels(folder: Path, name: str, split: Split) -> tuple[np.ndarray, int
     rows = [row for row in iter_csv(folder / CORRECTED) if row["split"] == name]
     given = {row["path"]: row["given_label"] for row in rows if row["label"] != EXCLUDE}
     labels = split.labels.copy()
-    for index in [index for index, path in enumerate(split.paths) if path in given]:
-        labels[index] = split.class_names.index(given[split.paths[index]])
+    for index, path in enumerate(split.paths):
+        if path in given:
+            labels[index] = split.class_names.index(given[path])
     return labels, len(rows) - len(given)
 
 

@@ -85,7 +85,8 @@ def find_images(folder: Path) -> tuple[list[str], LeftOut]:
     for name, open_member in used_members(folder_members(folder), left_out):
         if open_member:
             with opened_image(name, open_member, left_out, strict=False) as opened:
-                names += [name] if opened else []
+                if opened:
+                    names.append(name)
     return names, left_out
 
 

@@ -85,22 +85,22 @@ def check_data_url(data_url: str) -> None:
     """
     if data_url == "sample":
         return
-    path = Path(os.path.expanduser(data_url))
-    if not fetch.is_url(data_url):
-        refuse_output(path, "data_url")
     if fetch.is_url(data_url):
-        if path.suffix.lower() == SUFFIX:
+        if Path(fetch.file_name(data_url)).suffix.lower() == SUFFIX:
             raise UserError(
                 "data_url: expected a table's path on this machine, since the paths of its images "
                 f"are relative to it; received {data_url!r}; fetch it first"
             )
-    elif not path.is_file() and not path.is_dir():
+        return
+    path = Path(os.path.expanduser(data_url))
+    refuse_output(path, "data_url")
+    if not path.is_file() and not path.is_dir():
         raise UserError(
             "data_url: expected `sample`, a URL, or the path of an archive, a folder or a table "
             f"(absolute, so that `dvc exp run --temp` finds it too); received {data_url!r}, "
             "which does not exist"
         )
-    elif table := find_table(path):
+    if table := find_table(path):
         read_table(table)
 
 

@@ -2,8 +2,9 @@
 
 HTTP is spoken with urllib: fsspec reports every failure as a missing file, and reads large files
 from no server without Range; requests knows neither the certificates of the system nor
-SSL_CERT_FILE, urllib3 no proxies from the environment. Their retries repeat a request, while what
-breaks off here is its body: a loop that resumes, and counts only attempts in vain, stays anyway.
+SSL_CERT_FILE, urllib3 no proxies from the environment. The retries of these two repeat a request,
+while what breaks off here is the body of the answer: a loop that resumes it, and counts only
+attempts in vain, would be needed anyway.
 """
 
 import hashlib

@@ -13,8 +13,8 @@ WAY_ON = (
     "call the folders of splits train, validation and test, move others away, or give a table with "
     "the columns path, label and split (docs/own_images.md)"
 )
-Path = tuple[str, ...]  # split at the slashes
-Image = tuple[Path, str]  # the path as it is seen through, and the whole path
+Parts = tuple[str, ...]  # of a path, split at the slashes
+Image = tuple[Parts, str]  # the path as it is seen through, and the whole path
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Layout:
 
     places: The new path, below class folders or below split and class folders.
     no_class: Why an image has no class.
-    copies: The path of which an image has the same place in a copy of the whole.
+    copies: The path of the original, for an image in a copy of the whole.
     """
 
     places: dict[str, str] = field(default_factory=dict)
@@ -34,8 +34,8 @@ class Layout:
 def arrange(names: Sequence[str]) -> Layout:
     """Find the class folders, and the splits above or below them.
 
-    Seen through are folders around the whole, a copy of the whole inside the whole, and a split's
-    folder that holds one of the same split.
+    Folders around the whole are seen through, and so is the only folder in a split's folder if it
+    names the same split, or nothing, as `images` does. A copy of the whole inside it is left out.
 
     Args:
         names: Paths of the images, with slashes.
@@ -113,7 +113,7 @@ def _through_repeats(images: list[Image]) -> list[Image]:
     return images
 
 
-def _reading(tops: list[str], images: list[Image]) -> Callable[[Path], Path | str]:
+def _reading(tops: list[str], images: list[Image]) -> Callable[[Parts], Parts | str]:
     """Return a function from a path to where it belongs, or why it has no class.
 
     Args:

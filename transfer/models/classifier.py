@@ -58,7 +58,7 @@ def unfreeze(base: keras.Model, index: int) -> None:
 
     Args:
         base: Changed in place.
-        index: Of the first trainable layer, in `base.layers`; their number: freeze all.
+        index: Of the first trainable layer, in `base.layers`; `len(base.layers)`: freeze all.
     """
     base.trainable = True
     for number, layer in enumerate(base.layers):  # a loaded base does not pass it on to all layers

@@ -12,8 +12,8 @@ import numpy as np
 from transfer.core.errors import UserError, one_line
 from transfer.models.familiarity import Familiarity
 
-# Written by Keras, which reads only its own version from it. There is no entry of our own: of more
-# than three, Keras unpacks all on the disk.
+# Written by Keras, which reads only its own version from it. There is no entry of our own, since
+# Keras would unpack an archive of more than three on the disk.
 METADATA = "metadata.json"
 DESCRIPTION, FAMILIARITY = "description", "familiarity"  # what we add; the latter in base64
 

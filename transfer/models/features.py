@@ -15,7 +15,7 @@ def pooled_base(classifier: keras.Model, precision: str, to_train: bool = False)
         to_train: As for `fold`.
 
     Returns:
-        A model from preprocessed pixels, float32 [N, H, W, 3], to pooled features, [N, C].
+        A model from preprocessed pixels, float32 [N, H, W, 3], to pooled features, [N, D].
     """
     base = fold(classifier.get_layer("base"), precision, to_train)
     return keras.Model(base.input, _pooling(classifier)(base.output))

@@ -147,9 +147,8 @@ def fold(model: keras.Model, precision: str = "float32", to_train: bool = False)
             return Depthwise(layer, precision)
         if getattr(layer, "weights", None):
             return InInferenceMode(layer)
-        typed = (
-            {"dtype": precision} if isinstance(layer, keras.Layer) else {}
-        )  # others have no dtype
+        # Operations that are no layers have no dtype.
+        typed = {"dtype": precision} if isinstance(layer, keras.Layer) else {}
         return layer.__class__.from_config(layer.get_config() | typed)
 
     def call(

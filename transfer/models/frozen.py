@@ -80,7 +80,7 @@ def _captured_tensors(function: tf.types.experimental.ConcreteFunction) -> dict[
     outside = function.captured_inputs
     inside = function.inputs[len(function.inputs) - len(outside) :]
     pairs = zip(inside, outside, strict=True)
-    return {name.name: tensor for name, tensor in pairs if tensor.dtype != tf.resource}
+    return {inner.name: outer for inner, outer in pairs if outer.dtype != tf.resource}
 
 
 @cache

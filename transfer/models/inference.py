@@ -40,7 +40,7 @@ class OnnxInference:
         self.names = [argument.name for argument in self.session.get_inputs()]
 
     def __call__(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs for some inputs, arrays [N, …], in the order of the model's."""
+        """Return the model's outputs for its inputs, arrays [N, …], both in the model's order."""
         named, step = list(zip(self.names, arrays, strict=True)), IMAGES_IN_CACHE
         parts = [
             self.session.run(None, {name: array[i : i + step] for name, array in named})

@@ -189,15 +189,13 @@ def apply_corrections(
                 f"{correction.where} has no effect: the label is {' and '.join(given)}, no longer "
                 f"{correction.old}; remove the row, or correct its column old"
             )
-        elif correction.new == EXCLUDE:
-            settled[indices] = len(given) > 1
+            continue
+        settled[indices] = len(given) > 1
+        if correction.new == EXCLUDE:
             labels[indices] = labels[indices[0]]
-            reason = f"excluded by {CORRECTIONS}" + (
-                f": {correction.why}" if correction.why else ""
-            )
-            excluded |= dict.fromkeys(indices, printable(reason))
+            why = f": {correction.why}" if correction.why else ""
+            excluded |= dict.fromkeys(indices, printable(f"excluded by {CORRECTIONS}{why}"))
         else:
-            settled[indices] = len(given) > 1
             labels[indices] = table.class_names.index(correction.new)
     idle = [*_first(unmatched, "match no image"), *_first(outdated, "have no effect")]
     corrected = replace(table, labels=labels)

@@ -38,7 +38,9 @@ def perceptual_hash(pixels: np.ndarray) -> np.uint64:
     return np.packbits(low > np.median(low)).view(np.uint64)[0]
 
 
-def near_duplicates(hashes: np.ndarray, splits: Sequence[str]) -> list[tuple[int, int, int]]:
+def near_duplicates(
+    hashes: np.ndarray, splits: Sequence[str] | np.ndarray
+) -> list[tuple[int, int, int]]:
     """Find the pairs of images in two splits whose hashes differ in at most MAX_DISTANCE bits.
 
     The bits are cut into MAX_DISTANCE + 2 bands, of which at least two are equal in such a pair. So

@@ -120,9 +120,9 @@ def assign_splits(
             source = val if val in given else train
             _move(splits, labels, groups, (source, test), test_fraction, seed)
         if val not in given:
-            rest = np.count_nonzero(splits == train)
+            rest = len(np.flatnonzero(splits == train))
             _move(splits, labels, groups, (train, val), val_fraction * len(splits) / rest, seed)
-    except ValueError:  # such as a class with one image only
+    except (ValueError, ZeroDivisionError):  # such as a class with one image, or no image to take
         raise _too_few(table, groups, val_fraction, test_fraction) from None
     if any(missing_classes(table, splits, code) for code in (val, test) if code not in given):
         raise _too_few(table, groups, val_fraction, test_fraction)
@@ -211,7 +211,7 @@ def _whole_groups(labels: np.ndarray, groups: np.ndarray, fraction: float, seed:
     if taken == of:
         raise ValueError("nothing would be left")
     folds = StratifiedGroupKFold(of, shuffle=True, random_state=seed)
-    parts = [part for _, part in folds.split(labels, labels, groups)]
+    parts = [rows for _, rows in folds.split(labels, labels, groups)]
     return np.concatenate(parts[:taken])
 
 

@@ -93,7 +93,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, class_names: l
 def _confusion_axes(class_names: list[str]) -> tuple[Axes, float]:
     """Return axes that have room for the names, and the side of a cell in points."""
     n = len(class_names)
-    names = [n if len(n) <= MAX_NAME else f"{n[: MAX_NAME - 1]}…" for n in map(str, class_names)]
+    names = [name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…" for name in class_names]
     side = np.clip(0.55 * n, 3, 9.5)
     cell = 72 * side / n
     size = min(10, 0.75 * cell)
@@ -176,29 +176,28 @@ def _magnify(axes: Axes, corner: int) -> None:
 
 
 @styled
-def reliability(labels: np.ndarray, curves: dict[str, np.ndarray], bins: int = BINS) -> Figure:
+def reliability(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figure:
     """Plot accuracy against confidence, and below it how many predictions have that confidence.
 
     Args:
         labels: int [N].
         curves: Probabilities, float [N, C], by the name of the model.
-        bins: Number of bins between 0 and 1.
     """
     figure = Figure(figsize=(7, 6.4))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], label="perfectly calibrated", **REFERENCE)
     colors = [COLORS.get(name, f"C{index}") for index, name in enumerate(curves)]
     for color, (name, probabilities) in zip(colors, curves.items(), strict=True):
-        binned = reliability_bins(labels, probabilities, bins)
-        label = f"{name}, ECE {calibration_error(labels, probabilities, bins):.3f}"
+        binned = reliability_bins(labels, probabilities)
+        label = f"{name}, ECE {calibration_error(labels, probabilities):.3f}"
         x, y = binned["confidence"], binned["accuracy"]
         upper.plot(x, y, "o-", color=color, label=label, **UNCLIPPED)
     confidences = [probabilities.max(axis=1).clip(0, 1) for probabilities in curves.values()]
-    lower.hist(confidences, bins, range=(0, 1), rwidth=0.9, color=colors)
+    lower.hist(confidences, BINS, range=(0, 1), rwidth=0.9, color=colors)
     for container in lower.containers:
         lower.bar_label(container, fmt=lambda count: f"{count:.0f}" if count else "", size=7)
     # The largest of C probabilities is at least 1 / C.
-    start = np.floor(bins / probabilities.shape[1]) / bins
+    start = np.floor(BINS / probabilities.shape[1]) / BINS
     upper.set(ylim=(0, 1), ylabel="accuracy", title="Reliability")
     lower.set(xlim=(start, 1), xlabel="confidence", ylabel="images")
     lower.margins(y=0.15)
@@ -242,13 +241,12 @@ def selective_answers(labels: np.ndarray, curves: dict[str, np.ndarray]) -> Figu
 
 
 @styled
-def familiarity(scores: np.ndarray, limit: float, bins: int = 40) -> Figure:
+def familiarity(scores: np.ndarray, limit: float) -> Figure:
     """Plot how many images are how familiar, and the limit.
 
     Args:
         scores: float [N], from 0 to 1.
         limit: The score from which on an image is familiar.
-        bins: Number of bins between the lowest score, or the limit if it is lower, and 1.
     """
     figure = Figure(figsize=(7, 3.2))
     axes = figure.subplots()
@@ -257,7 +255,7 @@ def familiarity(scores: np.ndarray, limit: float, bins: int = 40) -> Figure:
     colors = [COLORS["wrong"], COLORS["right"]]
     labels = [f"unfamiliar, {len(unfamiliar)}", f"familiar, {len(familiar)}"]
     axes.hist(
-        [unfamiliar, familiar], bins, range=(start, 1), stacked=True, color=colors, label=labels
+        [unfamiliar, familiar], 40, range=(start, 1), stacked=True, color=colors, label=labels
     )
     axes.axvline(limit, **REFERENCE)
     axes.set(xlabel="familiarity", ylabel="images", title="Familiarity of the test images")

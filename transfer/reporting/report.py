@@ -56,7 +56,6 @@ def collect_facts(params: dict) -> dict:
     head, fine_tuning = (
         read_json(METRICS / f"{name}.json") for name in ("train_head", "fine_tune")
     )
-    compared = read_json(METRICS / "evaluate.json")
     return {
         "params": params,
         "source": params["data_url" if params["own_images"] == NO_IMAGES else "own_images"],
@@ -72,8 +71,7 @@ def collect_facts(params: dict) -> dict:
         "suspects": suspects,
         "suspect_counts": Counter((row["kind"], row["split"]) for row in suspects),
         "scores": {row["score"]: row for row in read_csv(METRICS / "scores.csv")},
-        "mcnemar_p": compared["mcnemar_p"],
-        "compared": compared,
+        "compared": read_json(METRICS / "evaluate.json"),
         "phases": {"head": head, "fine-tuned": fine_tuning},
         "tested": pairs.total(),
         "mistakes": confused.total(),
@@ -243,8 +241,7 @@ def render(template: str, facts: dict, **options: object) -> str:
         keep_trailing_newline=True,
         **options,
     )
-    filters = (percent, yaml_value)
-    environment.filters |= {function.__name__: function for function in filters}
+    environment.filters |= {"percent": percent, "yaml_value": yaml_value}
     return environment.get_template(template).render(facts)
 
 

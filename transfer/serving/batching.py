@@ -57,7 +57,7 @@ class Batcher:
             images = np.stack([pixels for pixels, _ in wanted])
             try:
                 results = await loop.run_in_executor(pool, self._predict, images)
-            except Exception as error:  # whose it is, the one who asked for it hears
+            except Exception as error:  # those who asked are told
                 results = [error] * len(wanted)
             for (_, answer), result in zip(wanted, results, strict=True):
                 if answer.done():  # cancelled in the meantime

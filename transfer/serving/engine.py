@@ -72,8 +72,8 @@ class Engine:
             pixels: uint8 [N, H, W, 3].
 
         Returns:
-            For each image what `python -m scripts.predict --json` prints, without its name, and
-            `familiarity` and `familiar`: None, if the export has no familiarity.
+            For each image what `python -m scripts.predict --json` prints, without its name;
+            `familiarity` and `familiar` are None if the export has no familiarity.
         """
         probabilities, familiarity = self.run(pixels)
         scores = [None] * len(pixels) if familiarity is None else familiarity

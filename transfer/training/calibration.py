@@ -31,8 +31,8 @@ def fit_temperature(
 
     def loss(log_temperature: float) -> float:
         logs = log_probabilities(logits / np.exp(log_temperature))
-        of_labels = -(1 - smoothing) * _of_labels(logs, labels).mean() - smoothing * logs.mean()
-        return of_labels + prior * log_temperature**2 / (2 * len(labels))
+        cross_entropy = -(1 - smoothing) * _of_labels(logs, labels).mean() - smoothing * logs.mean()
+        return cross_entropy + prior * log_temperature**2 / (2 * len(labels))
 
     found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded")
     return float(f"{np.exp(found.x):.4g}")

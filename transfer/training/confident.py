@@ -49,9 +49,8 @@ def suspicious_labels(
             values = (features[block] - centre) / scale
             found = np.empty((len(block), len(by_class)))
             for fold in np.unique(folds[block]):
-                found[folds[block] == fold] = solvers[fold].predict_proba(
-                    values[folds[block] == fold]
-                )
+                is_out = folds[block] == fold
+                found[is_out] = solvers[fold].predict_proba(values[is_out])
             yield block, found
 
     for _ in range(ROUNDS):
@@ -61,7 +60,7 @@ def suspicious_labels(
             solver.fit(x[used], labels[rows[used]])
             bar.update()
         own, looks_like, is_wrong = confident_learning(probabilities, labels, by_class)
-        # Of no class over half is left out, so that each keeps images in every fold.
+        # A class that would lose over half of its images keeps them all, to be in every fold.
         lost = np.bincount(labels[rows], is_wrong[rows]) > np.bincount(labels[rows]) / 2
         is_used = ~is_wrong[rows] | lost[labels[rows]]
     return own, looks_like, is_wrong

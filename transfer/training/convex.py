@@ -49,7 +49,7 @@ def solve_head(
 ) -> tuple[float, ...]:
     """Give a classifier's head the weights of a logistic regression on its frozen features.
 
-    Of a set with more than MAX_ROWS images, as many are drawn, besides the first of each class.
+    Of more than MAX_ROWS images, that many are drawn, and the first of each class is added.
 
     Args:
         classifier: With a frozen base; its last layer is changed in place.

@@ -74,7 +74,7 @@ def through(extract: Inference, read: Reader, count: int | None = None) -> Reade
 
     Args:
         extract: Returns some arrays.
-        read: Returns its arguments.
-        count: How many arrays are read, the first ones; None: all.
+        read: Returns the arguments of `extract`.
+        count: How many of its arrays are returned, the first ones; None: all.
     """
     return lambda indices, epoch: tuple(extract(*read(indices, epoch))[:count])

@@ -59,9 +59,9 @@ def interpolate(
         labels: Of the validation images, int [N].
 
     Returns:
-        The fraction of the way, 0 if the head's model is the best: the highest accuracy and, where
-        it is the same, the head's model or else the lowest loss, each at its best temperature. And
-        the logits of the validation images there.
+        The fraction of the way with the highest accuracy; of equally accurate ones 0, which is the
+        head's model, or else the one with the lowest loss at its best temperature. And the logits
+        of the validation images there.
     """
     variables = classifier.trainable_variables
     tuned = [variable.numpy() for variable in variables]

@@ -23,7 +23,7 @@ BLOCK = 1_024  # images that are read at a time
 class KeptFeatures:
     """Features of images, each scaled to length 1, by their rows in the manifest.
 
-    They are float16 in a file without a name, so that memory stays flat, and none is left over.
+    They are float16 in a file without a name, so that memory stays flat and no file is left over.
     """
 
     def __init__(self, folder: Path, count: int, width: int) -> None:

@@ -122,7 +122,12 @@ def _end(process: subprocess.Popen) -> None:
 def exit_with(codes: list[int | None], outputs: list[BinaryIO | None]) -> None:
     """Print the output of each process that failed, except the first one's, and exit with code 1.
 
-    The first process' output has been passed on already.
+    Args:
+        codes: Exit code of each process; None: it was still running.
+        outputs: What each has printed; None: it has been passed on already.
+
+    Raises:
+        UserError: One was killed.
     """
     for index, code in enumerate(codes):
         if code and code < 0:

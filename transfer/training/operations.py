@@ -17,8 +17,7 @@ import numpy as np
 cv2.setNumThreads(1)  # the images of a batch are distributed over threads instead
 _POOL = ThreadPoolExecutor()
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-# No operation has these two: 0 is the shuffling's, 4 is mixup's.
-MIXUP_STREAM = 4
+MIXUP_STREAM = 4  # no operation has it
 
 
 class Geometric(ABC):

@@ -134,7 +134,7 @@ def report(
         phase: Names the file in metrics/.
         classifier: Its trainable parameters are counted.
         epochs: How many were trained; 0: the head was solved.
-        kept: The row of the history whose weights are kept.
+        kept: Ends with the accuracy and the loss of the kept weights on the validation images.
         started: `time.monotonic()` at the start of the stage.
         more: Further metrics, or other values for those written here.
     """
@@ -146,10 +146,11 @@ def report(
         "epochs": epochs,
         "trainable_parameters": trainable,
         "cpu": describe_cpu(),
+        **more,
     }
-    write_json(METRICS / f"{phase.name}.json", metrics | more)
+    write_json(METRICS / f"{phase.name}.json", metrics)
     if epochs:  # otherwise nothing has been logged of this stage
-        log_scores(phase.name, metrics | more)
+        log_scores(phase.name, metrics)
     trained = f"{epochs} epochs" if epochs else "solved"
     print(
         f"{phase.name}: {trained}, {trainable:,} trainable parameters, validation accuracy "

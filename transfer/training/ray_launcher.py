@@ -124,8 +124,7 @@ class _RayWorker:
             Its exit code, and its output if it is kept.
         """
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if keep else {}
-        environment = (
-            os.environ | environment | {"PYTHONUNBUFFERED": "1"}
-        )  # Ray redirects it to a file
+        # Ray redirects the output to a file, which Python would buffer.
+        environment = os.environ | environment | {"PYTHONUNBUFFERED": "1"}
         done = subprocess.run(command, cwd=folder, env=environment, **output)
         return done.returncode, done.stdout

@@ -131,7 +131,7 @@ def nearest_of_class(
         features: Of N images.
         by_class: The rows of each class, of which the first MAX_COMPARED are searched.
         rows: The rows to find one for, int [M].
-        classes: The class of which it shall be, for each of N images.
+        classes: The class to search for each of N images, int [N].
     """
     pairs = []
     for c in np.unique(classes[rows]):

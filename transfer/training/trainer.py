@@ -20,7 +20,7 @@ class Trainer(keras.Model):
         """Share the layers of a classifier.
 
         Args:
-            live: From features, float32 tensors [B, …], to the pooled output of the base, [B, C].
+            live: From features, float32 tensors [B, …], to the pooled output of the base, [B, D].
             classifier: Its head is applied to that output.
         """
         super().__init__()

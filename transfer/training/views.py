@@ -40,9 +40,9 @@ from transfer.training.resume import library_versions
 BATCH = 32  # images
 NAMES = ("train", "val")
 ROOMS = Path(__file__).parents[1]
-CODE = ("data/dataset.py", "models", "training/augmentation.py", "training/views.py")
+CODE = ("data", "models", "training/augmentation.py", "training/operations.py", "training/views.py")
 # Black, red, green and blue tell all that preprocessing does: it is affine.
-PROBE = np.vstack([np.zeros(3), 255 * np.eye(3)]).astype(np.uint8)[None]
+PROBE = np.vstack([np.zeros(3), 255 * np.eye(3)]).astype(np.uint8)[None, None]
 
 
 def stored_features(
@@ -74,12 +74,14 @@ def stored_features(
     stored, start = frontier(base, live=later), frontier(base)
     folder = _folder(classifier, splits, augmentation, views, later)
     with FileLock(_lock(folder)):  # another worker may be storing the same
-        if not folder.exists():
+        arrays = _open(folder)
+        if not arrays:
+            shutil.rmtree(folder, ignore_errors=True)
             size = _check_size(splits, views, stored, max_bytes, later)
             _make_room(folder.parent, max_bytes - size)
             _store(classifier, splits, augmentation, views, later, folder)
+            arrays = _open(folder)
         os.utime(folder)
-        arrays = [StoredArray(folder / f"{name}.npy") for name in NAMES]
     extract = extract_from_tensors(between(stored, start))
     shapes = [tensor.shape[1:] for tensor in stored]
     train, val = (
@@ -117,9 +119,18 @@ def _folder(
     return cache_folder() / "views" / hash_of(parts)[:16]
 
 
+def _open(folder: Path) -> list[StoredArray]:
+    """Return the arrays in a folder of features; none if it is missing or damaged."""
+    try:
+        return [StoredArray(folder / f"{name}.npy") for name in NAMES]
+    except (FileNotFoundError, UserError):
+        return []
+
+
 def _lock(folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return folder.with_name(f"{folder.name}.lock")
+    name = folder.name.removeprefix(".partial-")  # of a folder that `replacing` has not finished
+    return folder.with_name(f"{name}.lock")
 
 
 def _check_size(
