@@ -83,7 +83,7 @@ def test_every_name_can_be_printed_whatever_the_encoding(environment, out, error
         ("not UTF-8: \udcff", r"not UTF-8: \udcff"),
     ],
 )
-def test_printable(text, expected):
+def test_what_is_not_printable_is_escaped_once(text, expected):
     assert printable(text) == printable(printable(text)) == expected
 
 

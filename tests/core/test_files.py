@@ -66,7 +66,7 @@ def test_list_files_is_sorted_by_bytes(tmp_path):
     assert list_files(tmp_path) == ["B/1", "a.10", "a.9", "b/1", "ä"]
 
 
-def test_sha256(tmp_path):
+def test_a_file_has_the_hash_of_its_content(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
 

@@ -21,7 +21,7 @@ def test_the_table_has_the_layers_of_every_backbone(backbone):
     assert layers_of_backbones()[backbone] == layer_names(backbone)
 
 
-def test_layer_index():
+def test_a_layer_is_found_by_index_or_name_and_any_other_refused():
     names = ["input", "conv", "block_1_expand"]
     for value in (2, "block_1_expand"):
         assert layer_index("views_at", value, names) == 2

@@ -154,7 +154,7 @@ BOMB = "".join(f"x{i}: &{i} [{', '.join([f'*{i - 1}'] * 9)}]\n" for i in range(1
         (b"#" * (MAX_BYTES + 1), "expected at most 100,000 bytes; received more"),
     ],
 )
-def test_files_that_hold_no_parameters(tmp_path, content, message):
+def test_files_that_hold_no_parameters_are_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path}[: ].*{re.escape(message)}") as caught:
@@ -214,7 +214,7 @@ def test_any_value_is_taken_or_refused_by_its_name(path, name, value):
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_a_missing_parameter_and_an_empty_one_are_refused_by_their_name(path, load, name):
+def test_a_missing_parameter_and_an_empty_one_are_refused_by_their_name(path, name):
     path.write_text(yaml.safe_dump({key: v for key, v in DEFAULTS.items() if key != name}))
     assert refused(path) == [name]
     path.write_text(re.sub(f"(?m)^{name}:.*$", f"{name}:", TEXT))
@@ -248,7 +248,7 @@ def test_any_edit_of_the_file_is_taken_or_refused(path, start, end, new):
     refused(path)
 
 
-def test_missing_file(tmp_path):
+def test_a_missing_file_says_where_to_run_it(tmp_path):
     with pytest.raises(UserError, match="is missing; run this from the top of the repository"):
         load_params(tmp_path / "params.yaml")
 

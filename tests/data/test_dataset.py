@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tests.helpers.models import store
 from transfer.core.files import write_csv
@@ -8,6 +9,7 @@ from transfer.data.dataset import (
     IMAGES,
     MANIFEST,
     MANIFEST_COLUMNS,
+    evenly_spaced,
     given_labels,
     load_split,
 )
@@ -48,3 +50,11 @@ def test_given_labels_are_those_before_corrections(tmp_path):
     given, excluded = given_labels(tmp_path, "test", test)
     assert (given.tolist(), excluded) == ([0, 0, 1], 1)
     assert test.labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("total", "max_count", "indices"),
+    [(0, 3, []), (2, 3, [0, 1]), (3, 3, [0, 1, 2]), (10, 4, [0, 2, 5, 7])],
+)
+def test_indices_are_evenly_spaced(total, max_count, indices):
+    assert evenly_spaced(total, max_count).tolist() == indices

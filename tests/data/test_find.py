@@ -5,12 +5,10 @@ import pytest
 from PIL import Image
 
 from tests.faults.corpus import pictures
-from tests.helpers.archives import write_folder
+from tests.helpers.archives import JPEG, write_folder
 from transfer.data.find import archive_format, find_images, is_hidden, is_image
 from transfer.data.formats import FORMATS
 from transfer.data.labels import ARCHIVES, NOT_IMAGES
-
-JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 
 
 @pytest.mark.parametrize("form", FORMATS)

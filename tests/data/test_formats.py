@@ -9,7 +9,7 @@ def test_the_suffixes_are_those_that_pillow_gives_the_formats():
         assert {known[suffix] for suffix in suffixes} == {name}
 
 
-def test_the_accepted_formats():
+def test_six_formats_and_their_suffixes_are_accepted():
     assert FORMATS == ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
     assert sorted(SUFFIXES) == [
         *(".bmp", ".gif", ".jpeg", ".jpg"),

@@ -173,9 +173,8 @@ def refused(folder):
     with pytest.raises(UserError) as error:
         content_sha256(folder)
     message = str(error.value)
-    assert re.match(
-        f"{folder}/[01]+.zip is damaged: ", message
-    )  # by a name, it may be the next one
+    # Damage to a name shows where the next shard begins.
+    assert re.match(f"{folder}/[01]+.zip is damaged: ", message)
     assert message.endswith("; `dvc repro --force download` makes it again")
     assert "\n" not in message
     return message

@@ -11,7 +11,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv(fetch.MIRROR, raising=False)
-    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.archives import (
     FILES,
+    JPEG,
     WRITERS,
     member,
     read,
@@ -28,7 +29,6 @@ from transfer.download.acquire import acquire_images
 pytestmark = pytest.mark.usefixtures("home")
 TARS = [name for name in WRITERS if "tar" in name]
 ARCHIVES = [*TARS, "a.zip"]
-JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how all begin
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])

@@ -16,10 +16,7 @@ CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
 
 @pytest.fixture(autouse=True)
-def own_cache_and_no_waiting(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(fetch.MIRROR, raising=False)
-    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0)
+def little_patience(home, monkeypatch):
     monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.3)
 
 
@@ -137,17 +134,17 @@ def test_a_part_with_another_start_is_not_appended(says):
     assert [asked["Range"] for asked in server.asked] == [None, "bytes=1000000-", None]
 
 
-def test_a_server_that_can_never_satisfy_the_range():
+def test_a_server_that_can_never_satisfy_the_range_is_refused():
     with web(send(CONTENT[:9], claimed=99), send(status=416)) as server:
         refuse(server, ": the server answers 416 ", 3)
 
 
-def test_an_unknown_host():
+def test_an_unknown_host_is_named():
     with pytest.raises(UserError, match=r"^http://nowhere\.invalid/a.* after 4 attempts: .*\w"):
         fetch.fetch("http://nowhere.invalid/a.zip")
 
 
-def test_an_untrusted_certificate(tmp_path, monkeypatch):
+def test_an_untrusted_certificate_is_refused_until_it_is_trusted(tmp_path, monkeypatch):
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

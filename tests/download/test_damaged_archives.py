@@ -45,9 +45,7 @@ def encrypted(archive):
 def swallow(archive):
     """Let the first entry of the directory contain the second one as its comment."""
     first = archive.index(b"PK\x01\x02")
-    size = (
-        archive.index(b"PK\x01\x02", first + 1) - first
-    )  # of the second entry, whose name is as long
+    size = archive.index(b"PK\x01\x02", first + 1) - first  # also of the second: as long a name
     return archive[: first + 32] + bytes([size]) + archive[first + 33 :]  # the length of a comment
 
 

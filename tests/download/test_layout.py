@@ -32,7 +32,7 @@ def below(*folders, paths=BOTH):
         *((name, None) for name in ("train_test", "contest", "devil", "valve", "data", "", "1")),
     ],
 )
-def test_the_names_of_splits(name, split):
+def test_splits_are_known_by_their_usual_names(name, split):
     assert split_named(name) == split
 
 
@@ -56,7 +56,7 @@ def test_the_names_of_splits(name, split):
         (["cats/images/1", "dogs/images/2"], ["cats/images/1", "dogs/images/2"]),
     ],
 )
-def test_folders_that_are_understood(paths, places, top):
+def test_folders_of_splits_and_classes_are_found_wherever_they_lie(paths, places, top):
     layout = arrange([top + path for path in paths])
     assert layout.places == {top + path: place for path, place in zip(paths, places, strict=True)}
     assert not layout.no_class

@@ -2,9 +2,6 @@
 
 import gzip
 import io
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,47 +12,27 @@ from transfer.download.acquire import acquire_images, content_sha256
 
 pytestmark = pytest.mark.usefixtures("home")
 
-archive = io.BytesIO()
-write_zip(archive, FILES)
-ARCHIVE = archive.getvalue()
+ARCHIVE = write_zip(io.BytesIO(), FILES).getvalue()
 
 
-@pytest.fixture
-def served(tmp_path):
-    """Yield the URL of an archive of FILES on a server."""
-    (tmp_path / "served").mkdir()
-    write_zip(tmp_path / "served" / "a.zip", FILES)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=tmp_path / "served"))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/a.zip"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def test_a_fetched_archive_is_kept_once_its_content_was_verified(tmp_path, target):
+    with web(send(ARCHIVE)) as server:
+        acquire_images(server.url, None, target)
+        assert read(target) == FILES
+        assert not list(fetch.cache_folder().iterdir())  # no hash is known
+
+        acquire_images(server.url, content_sha256(target), target)
+        assert [path.name.split("-")[1] for path in fetch.cache_folder().iterdir()] == ["a.zip"]
+
+        other = tmp_path / "other" / "raw"
+        refuse(server.url, "has other images than it should", other, data_sha256="0" * 64)
+        assert not list(fetch.cache_folder().iterdir())
 
 
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-def test_a_fetched_archive_is_kept_once_its_content_was_verified(tmp_path, target, served):
-    acquire_images(served, None, target)
-    assert read(target) == FILES
-    assert not list(fetch.cache_folder().iterdir())  # no hash is known
-
-    acquire_images(served, content_sha256(target), target)
-    assert [path.name.split("-")[1] for path in fetch.cache_folder().iterdir()] == ["a.zip"]
-
-    other = tmp_path / "other" / "raw"
-    refuse(served, "has other images than it should", other, data_sha256="0" * 64)
-    assert not list(fetch.cache_folder().iterdir())
-
-
-def test_an_archive_that_cannot_be_fetched_names_three_ways_on(target, served):
-    url = served.replace("a.zip", "b.zip")
-    message = f"no file at {url}.*{fetch.MIRROR}.*a folder of your own.*data_url=sample"
-    refuse(url, message, target)
+def test_an_archive_that_cannot_be_fetched_names_three_ways_on(target):
+    with web(send(status=404)) as server:
+        ways = f"{fetch.MIRROR}.*a folder of your own.*data_url=sample"
+        refuse(server.url, f"no file at {server.url}.*{ways}", target)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +47,7 @@ def test_an_archive_that_cannot_be_fetched_names_three_ways_on(target, served):
         (hang_up, "after 4 attempts: .*without response. Three ways on: "),
     ],
 )
-def test_servers_that_do_not_give_the_archive(target, answer, message):
+def test_what_came_instead_of_the_archive_is_told(target, answer, message):
     with web(answer) as server:
         refuse(server.url, message, target)
     assert not list(fetch.cache_folder().iterdir())

@@ -12,16 +12,12 @@ from transfer.download.base_weights import check_base_weights
 from transfer.download.wheels import WHEELS, tensors_sha256
 from transfer.models.backbones import build_base, load_weights
 
+pytestmark = pytest.mark.usefixtures("home")
+
 
 @pytest.fixture(scope="module")
 def base():
     return build_base("MobileNetV2", 32)
-
-
-@pytest.fixture(autouse=True)
-def no_cache_no_mirror(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(fetch.MIRROR, raising=False)
 
 
 def randomise(base):
@@ -130,7 +126,7 @@ def test_wrong_weights_from_a_server_are_not_kept(base, h5, damage, reason):
     ("status", "reason"),
     [(403, "the server answers 403 Forbidden"), (404, "there is no file at")],
 )
-def test_a_server_without_the_weights(base, status, reason):
+def test_a_server_without_the_weights_is_refused(base, status, reason):
     message = f"^base_weights can't be fetched: .*{reason}"
     with web(send(status=status)) as server, pytest.raises(UserError, match=message):
         weights.load_base_weights(base, server.url, "MobileNetV2")

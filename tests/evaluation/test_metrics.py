@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from tests.helpers.figures import binary
 from transfer.evaluation.metrics import (
     answered_at_least,
     calibration_error,
@@ -13,11 +14,6 @@ from transfer.evaluation.metrics import (
     scores,
     scores_by_class,
 )
-
-
-def binary(positive):
-    return np.stack([1 - np.array(positive), positive], axis=1)
-
 
 LABELS = np.array([0, 0, 0, 1, 1])
 # Right at 0.1 and 0.2, wrong at 0.6, right at 0.9, wrong at 0.4.
@@ -32,9 +28,8 @@ def test_scores_of_two_classes_by_hand():
     assert found["f1"] == pytest.approx(1 / 2)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert found["roc_auc"] == pytest.approx(
-        5 / 6
-    )  # of 6 pairs, only (0.6, 0.4) is in the wrong order
+    # Of 6 pairs, only (0.6, 0.4) is in the wrong order.
+    assert found["roc_auc"] == pytest.approx(5 / 6)
     assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.9, 0.4]).mean())
     assert found["brier"] == pytest.approx(np.mean([0.01, 0.04, 0.36, 0.01, 0.36]))
@@ -72,14 +67,14 @@ def test_float32_rows_whose_sum_rounds_off_one_cause_no_warning():
     assert scores(np.array([0, 1]), probabilities)["accuracy"] == 0.5
 
 
-def test_scores_by_class():
+def test_each_class_has_scores_of_its_own():
     assert scores_by_class(LABELS, PROBABILITIES) == [
         (round(2 / 3, 5), round(2 / 3, 5), round(2 / 3, 5), 3),
         (0.5, 0.5, 0.5, 2),
     ]
 
 
-def test_reliability_bins():
+def test_predictions_are_binned_by_their_confidence():
     labels = np.array([1, 1, 0, 0, 0, 0])
     binned = reliability_bins(labels, binary([0.62, 0.68, 0.66, 0.02, 1.0, 0.0]))
     # 0.62, 0.68 (right) and 0.66 (wrong) share a bin; 0.98, 0.0 -> 1.0 (right) and 1.0 (wrong).
@@ -104,7 +99,7 @@ def test_reliability_bins_keep_a_probability_above_one():
     }
 
 
-def test_calibration_error():
+def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     # Two predictions at 0.75, one right: |0.5 - 0.75|; one at 1.0, right: 0.
     error = calibration_error(np.array([1, 0, 1]), binary([0.75, 0.75, 1.0]))
     assert error == pytest.approx(0.25 * 2 / 3)

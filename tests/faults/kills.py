@@ -67,7 +67,7 @@ def main() -> None:
             for kind in now:
                 kill(folder, stage, kind, rng, seconds[stage])
             log = dvc(folder, "repro", "--force", "--single-item", stage)
-            resumed += "an interrupted run left" in log
+            resumed += "continuing an interrupted run" in log
             same = outputs(folder) == expected
             print(
                 f"{stage}: {'same' if same else 'OTHER'} bytes after {', '.join(now)}", flush=True

@@ -14,12 +14,8 @@ from tests.faults.table import record
 from transfer.core.errors import UserError
 from transfer.data.arrays import StoredArray
 from transfer.models.backbones import build_base, load_weights
-from transfer.models.classifier import (
-    Description,
-    build_classifier,
-    load_model,
-    save_model,
-)
+from transfer.models.classifier import build_classifier, load_model, save_model
+from transfer.models.description import Description
 
 SIZE = 32  # of the pictures, in pixels
 END = 4096  # bytes: most of a file's structure is as near to its beginning or its end

@@ -14,6 +14,7 @@ from transfer.download.acquire import acquire_images
 FILES = {"cats/1.jpg": b"one", "cats/2.PNG": b"two", "dogs/1.jpg": b"three"}
 STRAY = {"README.md": b"r", "vectorize.py": b"v", "cats/.1.jpg": b"h", ".git/x.jpg": b"g"}
 STRAY |= {"__MACOSX/cats/._1.jpg": b"m", "cats/Thumbs.db": b"t"}
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how all begin
 
 
 def write_folder(path, files):

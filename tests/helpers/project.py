@@ -1,10 +1,14 @@
-"""The project's own files: where they are, and what its modules import."""
+"""The project's own files: where they are, what its modules import and its locks hold."""
 
 import ast
 import os
+import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
 
@@ -30,6 +34,14 @@ def project_files() -> list[str]:
     """Return the paths of the files that are in git or would be added."""
     names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     return [name for name in names if name and (PROJECT / name).is_file()]
+
+
+@cache
+def pins(name: str) -> dict[str, tuple[str, str]]:
+    """Return the lines `package==version …` of a file: by package, the version and the rest."""
+    text = (PROJECT / name).read_text().replace("\\\n", "")
+    found = re.findall(r"(?m)^([\w.-]+)(?:\[\w+\])?==(\S+)(.*)", text)
+    return {canonicalize_name(package): (version, rest) for package, version, rest in found}
 
 
 def imported_names(path: Path) -> set[str]:

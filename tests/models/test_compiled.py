@@ -54,7 +54,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache/transfer-learning/compiled"
 
 
-def test_a_model_is_converted_once_and_says_what_keras_says(model, classifier, cache):
+def test_a_model_is_converted_once_and_says_what_keras_says(model, classifier):
     split = make_split()
     pixels = split.images[split.rows]
     loaded = load_compiled(model)
@@ -82,7 +82,7 @@ def test_the_head_is_found_where_the_preprocessing_is_a_sequential_too(tmp_path)
     np.testing.assert_allclose(found, module.to_probabilities(logits), atol=1e-4)
 
 
-def test_what_a_training_has_compiled_is_not_converted_again(model, classifier, cache):
+def test_what_a_training_has_compiled_is_not_converted_again(model, classifier):
     keep(model, compile_base(classifier))
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, model]
     assert subprocess.run(command, cwd=PROJECT).returncode == 0

@@ -70,7 +70,7 @@ def test_compiled_functions_compute_the_same(runtime, capfd, function, arguments
     assert capfd.readouterr().err == ""
 
 
-def test_several_inputs_and_outputs(runtime, capfd):
+def test_several_inputs_and_outputs_keep_their_order(runtime, capfd):
     x, y = images(1), images(1)
     pixels = RNG.integers(0, 256, (1, 5), np.uint8)
     signature = [IMAGES, IMAGES, tf.TensorSpec([None, 5], tf.uint8)]

@@ -110,7 +110,7 @@ def test_images_with_two_predictions_are_listed(said):
     ]
 
 
-def test_experiments_of_other_commits_and_the_workspace_have_names_too(said, results):
+def test_experiments_of_other_commits_and_the_workspace_have_names_too(said):
     assert said("main", "earlier").startswith("main is better than earlier: 8 of 40 ")
     assert said("workspace", "HEAD").startswith("workspace and HEAD do not differ significantly")
 
@@ -147,7 +147,7 @@ def test_a_revision_without_predictions_is_refused(said, results):
     assert "has no metrics/predictions.csv" in said("main", empty.stdout.strip())
 
 
-def test_it_reads_a_project_in_a_folder_of_a_repository(said, results, tmp_path, monkeypatch):
+def test_it_reads_a_project_in_a_folder_of_a_repository(results, tmp_path, monkeypatch):
     shutil.copytree(results.folder, tmp_path / "inner", ignore=shutil.ignore_patterns(".git"))
     outer = Repository(tmp_path)
     outer.commit()

@@ -27,7 +27,7 @@ def experiments(repository):
     return {e["name"]: e["revs"][0]["data"] for e in head["experiments"] or []}
 
 
-def test_several_parameters_at_once_in_a_temporary_copy(repository):
+def test_several_parameters_are_changed_at_once_in_a_temporary_copy(repository):
     change = ("-S", "fine_tune_at=140", "-S", "fine_tune_learning_rate=1e-6")
     output = repository.dvc("exp", "run", "--temp", "--name", "both", *change)
     assert ran(output) == ["fine_tune", "evaluate", "plot"]

@@ -27,7 +27,7 @@ def middle(path, size=8):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.gif", "a.webp", "a.tiff", "a.jpg"])
-def test_formats(tmp_path, name):
+def test_every_format_is_decoded(tmp_path, name):
     path = save(tmp_path, name, Image.new("RGB", (20, 20), RED))
     np.testing.assert_allclose(middle(path), RED, atol=3)  # JPEG and WebP lose a little
 
@@ -58,23 +58,23 @@ def test_suffix_does_not_matter(tmp_path):
         ("I;16", 128 * 257, GREY),
     ],
 )
-def test_modes(tmp_path, mode, color, expected):
+def test_every_mode_becomes_rgb_on_white(tmp_path, mode, color, expected):
     assert middle(save(tmp_path, "a.png", Image.new(mode, (20, 20), color))) == expected
 
 
-def test_cmyk(tmp_path):
+def test_cmyk_becomes_rgb(tmp_path):
     path = save(tmp_path, "a.jpg", Image.new("CMYK", (20, 20), (0, 255, 255, 0)))
     np.testing.assert_allclose(middle(path), RED, atol=3)
 
 
-def test_palette_with_transparency(tmp_path):
+def test_the_transparent_colour_of_a_palette_is_white(tmp_path):
     image = Image.new("P", (20, 20), 1)
     image.putpalette([0, 0, 0, *BLUE])
     assert middle(save(tmp_path, "a.png", image)) == BLUE
     assert middle(save(tmp_path, "b.png", image, transparency=1)) == (255, 255, 255)
 
 
-def test_first_frame_of_an_animation(tmp_path):
+def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     frames = [Image.new("RGB", (20, 20), color) for color in (RED, BLUE)]
     path = save(tmp_path, "a.gif", frames[0], save_all=True, append_images=frames[1:])
     assert middle(path) == RED
@@ -82,7 +82,7 @@ def test_first_frame_of_an_animation(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff"])
-def test_exif_orientation(tmp_path, name, orientation):
+def test_images_are_turned_as_exif_says(tmp_path, name, orientation):
     upright = Image.new("RGB", (40, 20), RED)
     upright.paste(GREEN, (20, 0, 40, 10))
     upright.paste(BLUE, (0, 10, 20, 20))
@@ -138,12 +138,12 @@ def test_crop_keeps_the_centre_and_squeeze_keeps_all(tmp_path):
     assert tuple(squeezed[4, 4]) == BLUE
 
 
-def test_centre_square():
+def test_the_centre_square_may_begin_between_pixels():
     assert centre_square(500, 374) == (63, 0, 437, 374)
     assert centre_square(3, 4) == (0, 0.5, 3, 3.5)
 
 
-def test_one_pixel(tmp_path):
+def test_one_pixel_is_enough(tmp_path):
     assert middle(save(tmp_path, "a.png", Image.new("RGB", (1, 1), GREEN))) == GREEN
 
 

@@ -58,7 +58,7 @@ def check(content, expected):
 
 
 @pytest.mark.parametrize("kind", [GREY, GREY_ALPHA, RGB, RGBA])
-def test_png_of_16_bits(kind):
+def test_a_png_of_16_bits_is_scaled_to_8(kind):
     grey = RAMP * 257
     opaque = np.full_like(grey, 65_535)
     samples = {
@@ -82,7 +82,7 @@ def test_fewer_bits_in_16_are_refused_where_nothing_says_so(bits, kind):
         check(tiff(samples[kind].astype("u2"), {GREY: 1, RGB: 2}[kind]), UNUSED.format(top))
 
 
-def test_significant_bits_of_a_png():
+def test_a_png_is_scaled_by_its_significant_bits():
     twelve, sixteen = ((b"sBIT", bytes([bits])) for bits in (12, 16))
     check(png(RAMP * 16, GREY, twelve), RAMP)  # stored as they are
     check(png(RAMP * 257, GREY, twelve), RAMP)  # scaled, as PNG's standard says
@@ -92,14 +92,14 @@ def test_significant_bits_of_a_png():
     check(png(colour(RAMP * 16), RGB, (b"sBIT", b"\x0c\x0c\x0c")), "its samples use 12 of 16 bits")
 
 
-def test_largest_value_of_a_tiff():
+def test_a_tiff_is_scaled_by_its_largest_value():
     twelve = (RAMP * 16).astype("u2")
     check(tiff(twelve, 1, _281=4_095), RAMP)
     check(tiff(twelve, 1, _281=65_535), RAMP // 16)
     check(tiff(twelve, 1, _281=4_080), UNUSED.format(4_080))  # that of this image
 
 
-def test_white_is_zero():
+def test_a_tiff_in_which_white_is_zero_is_inverted():
     for order in "<>":
         check(tiff(RAMP.astype("u1"), 0, order), 255 - RAMP)
         check(tiff((RAMP * 257).astype("u2"), 1, order), RAMP)
@@ -148,7 +148,7 @@ def test_what_pillow_cannot_read_is_refused_with_its_reason(samples, photometric
 
 
 @pytest.mark.parametrize("alpha", [1, 2])  # premultiplied or not
-def test_alpha_of_a_tiff(alpha):
+def test_transparent_pixels_of_a_tiff_are_white(alpha):
     grey = RAMP.astype("u1")
     check(tiff(np.stack([grey, np.full_like(grey, 255)], -1), 1, _338=alpha), RAMP)
     check(tiff(colour(grey, np.full_like(grey, 255)), 2, _338=alpha), RAMP)
@@ -168,7 +168,7 @@ def test_alpha_of_a_tiff(alpha):
         ("RGBA", "BMP", {}),
     ],
 )
-def test_colour_spaces(mode, form, options):
+def test_every_colour_space_becomes_rgb(mode, form, options):
     drawn = Image.fromarray(colour(RAMP, RAMP[::-1])[..., 1:].astype("u1"))
     file = io.BytesIO()
     stored = drawn.quantize() if mode == "P" else drawn.convert(mode)
@@ -178,7 +178,7 @@ def test_colour_spaces(mode, form, options):
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "group4"}, {"tiffinfo": {262: 0}}])
-def test_one_bit(options):
+def test_one_bit_is_black_or_white(options):
     file = io.BytesIO()
     Image.fromarray(RAMP > 128).save(file, "TIFF", **options)
     check(file.getvalue(), np.where(RAMP > 128, 255, 0))

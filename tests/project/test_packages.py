@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.helpers.project import PROJECT, imported_names, project_files
+from tests.helpers.project import PROJECT, imported_names, pins, project_files
 
 LOCKS = {
     "requirements.txt": "requirements.lock",
@@ -21,13 +21,6 @@ LOCKS = {
     "service/requirements.txt": "service/requirements.lock",
     "tests/requirements.txt": "tests/requirements.lock",
 }
-
-
-def pins(name):
-    """Return the lines `package==version …` of a file: by package, the version and the rest."""
-    text = (PROJECT / name).read_text().replace("\\\n", "")
-    found = re.findall(r"(?m)^([\w.-]+)(?:\[\w+\])?==(\S+)(.*)", text)
-    return {canonicalize_name(package): (version, rest) for package, version, rest in found}
 
 
 @pytest.mark.parametrize("requirements", LOCKS)
@@ -48,27 +41,19 @@ def test_constraints_hold_nothing_that_is_in_no_lock():
 
 
 def test_every_package_that_is_imported_is_locked():
-    distributions = packages_distributions()
-    for name in project_files():
+    distributions, files = packages_distributions(), project_files()
+    own = {part for name in files for part in (Path(name).stem, Path(name).parts[0])}
+    for name in files:
         if name.endswith(".py") and not name.startswith("benchmarks/"):  # its engines are optional
             installed = {"requirements.lock", f"{Path(name).parts[0]}/requirements.lock"}
             for start, extra in (("scripts/search", "search"), ("docs/", "docs")):
                 if name.startswith(start):
                     installed.add(f"extras/{extra}.lock")
             locked = {p for lock in installed & {*LOCKS.values()} for p in pins(lock)}
-            for module in imports(PROJECT / name):
-                assert {canonicalize_name(d) for d in distributions[module]} & locked, (
-                    name,
-                    module,
-                )
-
-
-def imports(path):
-    """Return the top-level modules that a file imports, those of Python and our own left out."""
-    own = {Path(name).stem for name in project_files()} | {
-        Path(name).parts[0] for name in project_files()
-    }
-    return {name.split(".")[0] for name in imported_names(path)} - sys.stdlib_module_names - own
+            modules = {module.split(".")[0] for module in imported_names(PROJECT / name)}
+            for module in modules - sys.stdlib_module_names - own:
+                packages = {canonicalize_name(d) for d in distributions[module]}
+                assert packages & locked, (name, module)
 
 
 def test_make_installs_only_bytes_of_the_lock(tmp_path):

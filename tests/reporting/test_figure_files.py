@@ -5,16 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.figures import binary, history
+from tests.helpers.figures import binary, history, make_images
 from transfer.reporting import figures
 from transfer.reporting.grids import GRID_PIXELS, image_grid, suspect_grid
 from transfer.reporting.style import save
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def make_images(n, height=16, width=16):
-    return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
 
 
 def test_image_grid_leaves_the_rest_of_the_last_row_blank():

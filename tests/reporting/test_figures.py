@@ -35,7 +35,7 @@ def test_learning_curves_continue_over_both_phases():
 
 
 def test_learning_curves_show_values_on_the_limits_whole():
-    accuracy, loss = figures.learning_curves(history([1], 1.0), history([2], 1.0)).axes
+    accuracy, _ = figures.learning_curves(history([1], 1.0), history([2], 1.0)).axes
     assert accuracy.get_ylim()[1] == 1
     assert not any(line.get_clip_on() for line in accuracy.lines[:2])
     _, loss = figures.learning_curves(history([1], 0.0), history([2], 0.0)).axes

@@ -8,7 +8,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
-from tests.reporting.test_figure_files import make_images
+from tests.helpers.figures import make_images
 from transfer.reporting import figures, fonts
 from transfer.reporting.fonts import use_fonts_for
 from transfer.reporting.grids import image_grid

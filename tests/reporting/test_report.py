@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stages import plot
+from tests.helpers.browser import CHROMIUM, FLAGS
 from transfer.core.files import (
     MODEL,
     MODEL_CARD,
@@ -25,7 +26,6 @@ from transfer.models.compiled import load_compiled
 from transfer.reporting import report
 from transfer.training.suspects import COLUMNS
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 HOSTILE = "<script>alert(1)</script>|*x*"
 REPORT = PLOTS / "report.html"
 
@@ -132,7 +132,7 @@ def test_report_and_card_say_what_the_limit_of_familiarity_costs(facts, tmp_path
     assert 'id="familiarity"' not in html and "0.7123" not in card
 
 
-def test_named_groups_are_counted(facts, folder, tmp_path):
+def test_named_groups_are_counted(facts, tmp_path):
     rows = read_csv(SPLIT / "manifest.csv")
     for row, group in zip(rows, ("Rex", "Rex", "Minka"), strict=False):
         row["group"] = group
@@ -170,9 +170,7 @@ def test_a_browser_needs_the_report_only(folder, tmp_path, width):
     alone = shutil.copy(folder / REPORT, tmp_path)
     requests, messages = [], []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": width, "height": 800})
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: messages.append(message.text))

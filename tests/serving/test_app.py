@@ -81,7 +81,7 @@ def check(page, card):
     assert len({pixels(page, images.nth(index)).tobytes() for index in range(2, 8)}) == 6
 
 
-def test_one_image(page, photos):
+def test_an_image_has_its_result(page, photos):
     upload(page, photos[0])
     (card,) = cards(page, 1)
     check(page, card)
@@ -99,7 +99,7 @@ def test_several_images_and_one_that_cannot_be_read_is_named(page, photos, tmp_p
     assert message == f"{bad.name}: cannot identify it as BMP, GIF, JPEG, PNG, TIFF, WEBP"
 
 
-def test_too_many_images_at_a_time(page, tmp_path):
+def test_of_too_many_images_the_first_twelve_are_taken(page, tmp_path):
     paths = [tmp_path / f"{number}.jpg" for number in range(14)]
     for path in paths:
         path.write_text("not an image")
@@ -109,7 +109,7 @@ def test_too_many_images_at_a_time(page, tmp_path):
     assert page.get_by_text("cannot identify it").count() == 12
 
 
-def test_click_on_an_example(page):
+def test_a_click_on_an_example_predicts_it(page):
     examples = page.locator('[class*="st-key-example"]')
     examples.nth(7).wait_for()
     assert examples.count() == 8
@@ -133,7 +133,7 @@ def test_large_images_stay_in_memory_and_too_large_ones_are_refused(page, tmp_pa
     assert len(cards(page, 1)) == 1
 
 
-def test_phone(server, browser, requested, photos):
+def test_it_fits_a_phone(server, browser, requested, photos):
     with opened(server, browser, requested, viewport=PHONE) as page:
         upload(page, *photos[:2])
         for card in cards(page, 2):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.models import store
-from transfer.data.dataset import Split, evenly_spaced
+from transfer.data.dataset import Split
 from transfer.models import inference
 from transfer.serving.neighbours import build_index, normalize
 
@@ -25,14 +25,6 @@ def split(tmp_path, monkeypatch):
 
 def extract(pixels):
     return pixels[:, 0, 0, :2].astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("total", "max_count", "indices"),
-    [(0, 3, []), (2, 3, [0, 1]), (3, 3, [0, 1, 2]), (10, 4, [0, 2, 5, 7])],
-)
-def test_indices_are_evenly_spaced(total, max_count, indices):
-    assert evenly_spaced(total, max_count).tolist() == indices
 
 
 def test_normalized_features_have_length_one_except_zeros():

@@ -1,7 +1,6 @@
 """Predictions on the command line."""
 
 import csv
-import http.server
 import io
 import json
 import os
@@ -9,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +19,7 @@ import scripts.predict
 from tests.helpers.models import make_classifier, make_split, stored_split
 from tests.helpers.project import PROJECT
 from tests.helpers.repository import Repository
+from tests.helpers.web import send, web
 from transfer.models.classifier import save_model
 from transfer.models.description import Description
 from transfer.models.features import compile_base
@@ -69,19 +68,13 @@ def predict(run_here, elsewhere):
 
 
 def test_json_of_patterns_and_urls_names_images_that_cannot_be_read(elsewhere, predict):
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=elsewhere.folder)
-    handler.log_message = lambda *_: None
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/{min(elsewhere.expected)}"
+    image = min(elsewhere.expected)
     (elsewhere.folder / "broken.jpg").write_bytes(b"not an image")
-    arguments = ("images/*/*.jpg", url, "broken.jpg", "missing.jpg")
-    done = predict("--json", *arguments)
-    server.shutdown()
-    server.server_close()
+    with web(send((elsewhere.folder / image).read_bytes())) as server:
+        done = predict("--json", "images/*/*.jpg", server.url, "broken.jpg", "missing.jpg")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == len(elsewhere.expected) + 1
-    check(rows, elsewhere.expected | {url: elsewhere.expected[min(elsewhere.expected)]})
+    check(rows, elsewhere.expected | {server.url: elsewhere.expected[image]})
     assert rows[0]["probabilities"][rows[0]["class"]] == rows[0]["probability"]
     assert done.returncode == 1
     assert "broken.jpg: " in done.stderr

@@ -160,7 +160,7 @@ def test_the_next_split_has_what_was_decided(folder, page):
     split(folder)
 
 
-def test_another_class_and_back_and_forth(folder, page):
+def test_another_class_is_chosen_and_taken_back(folder, page):
     first, second, *_ = page.suspects
     see(page, first)
     page.get_by_label("Another class").click()
@@ -185,7 +185,7 @@ def test_a_malformed_file_is_named_and_stays(folder, page):
     assert not page.get_by_text("Traceback").count()
 
 
-def test_phone(process, folder, browser, requested):
+def test_it_fits_a_phone(process, browser, requested):
     with opened(process[0], browser, requested, viewport=PHONE) as page:
         page.get_by_text("Other images labelled").first.wait_for()
         for element in ("html", '[data-testid="stMain"]'):

@@ -19,9 +19,8 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from tests.helpers.browser import assert_on_loopback
-from tests.helpers.project import PROJECT
+from tests.helpers.project import PROJECT, pins
 from tests.helpers.service import FORM, form, read, serving
-from tests.project.test_packages import pins
 from transfer.preprocessing.decoding import try_decode
 from transfer.serving import export
 

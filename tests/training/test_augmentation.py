@@ -114,7 +114,7 @@ def test_warp_agrees_with_keras():
     assert np.abs(warp(pixels, maps) - np.array(expected)).max() < 1
 
 
-def test_pixels_of_a_split():
+def test_pixels_of_a_split_are_warped_by_the_maps_of_the_epoch():
     rows = np.array([6, 1, 4])
     split = Split(noise(8), rows, np.zeros(3, int), [], ["a"])
     indices = np.array([2, 0])

@@ -174,7 +174,3 @@ def test_training_stops_early_and_keeps_the_best_epoch():
     logits = classifier(split.images[split.rows]).numpy()[:, 0].astype(float)
     losses = np.logaddexp(0, np.where(split.labels == 1, -logits, logits))
     assert losses.mean() == pytest.approx(best[-1], rel=1e-3)
-
-
-def test_without_patience_the_last_epoch_is_kept():
-    assert kept_epoch([(1, 0, 0, 1, 0.1), (2, 0, 0, 1, 0.2)], 0) == (2, 0, 0, 1, 0.2)

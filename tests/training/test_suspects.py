@@ -116,6 +116,7 @@ def test_a_class_of_three_images_keeps_some_to_learn_from(find):
     features[labels == 2] = features[labels == 0][:3] * 1.01  # they look like class 0
     found = find(features, labels)
     assert {s.kind for s in found} <= {"label", "twins"}
+    assert {s.row for s in found if s.kind == "twins"} == {*np.flatnonzero(labels == 2)}
 
 
 def test_as_many_are_named_as_were_counted_those_with_the_least_probability():
