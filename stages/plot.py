@@ -73,8 +73,8 @@ def main() -> None:
     drawn_files = sorted(PLOTS.glob("*.png"))
     log_scores("test", read_json(METRICS / "evaluate.json"), drawn_files, params.model_dump())
     print(
-        f"plot: {len(drawn)} figures and report.html in {PLOTS}/, {MODEL_CARD}; "
-        f"{mistakes} of {len(test.rows)} test images are mistaken"
+        f"plot: {len(drawn)} figures and report.html in {PLOTS}/, and {MODEL_CARD}; "
+        f"wrong on {mistakes} of {len(test.rows)} test images"
     )
 
 
