@@ -53,7 +53,7 @@ def main() -> None:
             measure([sys.executable, "-m", "stages.split"], folder)
             link_splits(folder)
             run = run_tutorial(folder, seed, arguments.epochs, **switched)
-            keep("tutorial_switched", run)
+            keep("tutorial_switched", run | {"seed": seed})
 
 
 def runs_so_far(epochs: int, seeds: list[int]) -> dict[str, list[dict]]:
@@ -136,7 +136,8 @@ def summary(runs: dict[str, list[dict]], onednn: bool) -> dict:
             phase_seconds("fine_tune"),
         )
     )
-    switched = [run["seconds"] / runs["ours"][-1]["seconds"] for run in runs["tutorial_switched"]]
+    ours = {run["seed"]: run["seconds"] for run in runs["ours"]}
+    switched = [run["seconds"] / ours[run["seed"]] for run in runs["tutorial_switched"]]
     other = switched[0] if switched else None
     return {
         "speedup_total": total,

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from transfer.core.cpu import THREADS
-from transfer.core.errors import UserError
 from transfer.core.files import (
     HEAD_MODEL,
     HISTORY,
@@ -114,24 +113,15 @@ def fine_tuning_phase(params: Params, image_count: int, head_history: list[tuple
         params: Those of fine-tuning are read here.
         image_count: Training images.
         head_history: Rows of HISTORY_COLUMNS.
-
-    Raises:
-        UserError: The warm-up leaves no epochs.
     """
     epoch, *scores = kept_epoch(head_history, params.early_stopping)
     before = dict(zip(HISTORY_COLUMNS[1:], scores, strict=True))
     epochs = fine_tuning_epochs(params.fine_tune_epochs, image_count, before["val_accuracy"])
-    if params.warmup_epochs >= epochs:  # `auto` is not known when the parameters are read
-        raise UserError(
-            f"warmup_epochs must be below the {epochs} epochs that fine_tune_epochs, auto, stands "
-            f"for with {image_count:,} training images, or the learning rate is never reached; "
-            f"received {params.warmup_epochs}"
-        )
     return Phase(
         "fine_tune",
         OPTIMIZERS[params.fine_tune_optimizer],
         fine_tuning_rate(params.fine_tune_learning_rate, image_count),
-        epochs,
+        max(epochs, params.warmup_epochs + 1),  # `auto` may stand for no more than the warm-up
         first_epoch=head_history[-1][0] + 1,
         before=(epoch, before),
     )

@@ -9,8 +9,8 @@ from tests.helpers.project import PROJECT
 GUIDES = sorted(path.name for path in PROJECT.glob("docs/*.md"))
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in GUIDES)]
 BLOCK = re.compile(
-    r"^(?:(?P<indent> *)<!-- (?P<mark>[^\n]+) -->\n)?"
-    r"(?P<fence> *)```(?P<language>sh|python)\n(?P<text>.*?)^(?P=fence)```$",
+    r"^(?: *<!-- (?P<mark>[^\n]+) -->\n)?"
+    r"(?P<indent> *)```(?P<language>sh|python)\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
 MARK = re.compile(r"not run by a test: .+|run by (tests/\S+\.py)")

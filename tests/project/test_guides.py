@@ -112,8 +112,9 @@ def typed(reader, tmp_path):
             servers[port] = subprocess.Popen(command, cwd=reader.folder, start_new_session=True)
             wait_for(f"http://127.0.0.1:{port}/", servers[port])
         if line.startswith("dvc queue start"):
-            while re.search("Running|Queued", reader.dvc("queue", "status")):
+            while re.search("Running|Queued", status := reader.dvc("queue", "status")):
                 time.sleep(1)
+            assert "Success" in status and "Failed" not in status
 
     with served(reader.folder) as address:
         instead = {"/path/to/images": str(tmp_path / "images"), "https://example.org/": address}

@@ -120,7 +120,7 @@ def assign_splits(
             source = val if val in given else train
             _move(splits, labels, groups, (source, test), test_fraction, seed)
         if val not in given:
-            rest = len(np.flatnonzero(splits == train))
+            rest = int(np.count_nonzero(splits == train))
             _move(splits, labels, groups, (train, val), val_fraction * len(splits) / rest, seed)
     except (ValueError, ZeroDivisionError):  # such as a class with one image, or no image to take
         raise _too_few(table, groups, val_fraction, test_fraction) from None

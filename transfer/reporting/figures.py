@@ -254,9 +254,8 @@ def familiarity(scores: np.ndarray, limit: float) -> Figure:
     start = min(scores.min(), limit)
     colors = [COLORS["wrong"], COLORS["right"]]
     labels = [f"unfamiliar, {len(unfamiliar)}", f"familiar, {len(familiar)}"]
-    axes.hist(
-        [unfamiliar, familiar], 40, range=(start, 1), stacked=True, color=colors, label=labels
-    )
+    looks = {"stacked": True, "color": colors, "label": labels}
+    axes.hist([unfamiliar, familiar], bins=40, range=(start, 1), **looks)
     axes.axvline(limit, **REFERENCE)
     axes.set(xlabel="familiarity", ylabel="images", title="Familiarity of the test images")
     axes.legend(loc="upper left")

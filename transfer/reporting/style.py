@@ -1,6 +1,7 @@
 """The look of all figures, and how they are saved."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unicodedata import east_asian_width
 
@@ -11,7 +12,7 @@ from matplotlib.style import context
 from PIL import Image
 
 from transfer.core.files import replacing
-from transfer.core.parallel import map_in_threads
+from transfer.core.parallel import CORES
 
 # The palette of Okabe and Ito, whose colours remain distinct in the common colour blindnesses.
 COLORS = {
@@ -64,9 +65,9 @@ def save(figure: Figure, path: Path) -> None:
 
 def save_all(figures: dict[Path, Figure]) -> None:
     """Write each figure as `save` does, by its path; all cores choose colours at a time."""
-    drawn = [(_draw(figure), path) for path, figure in figures.items()]
-    for _ in map_in_threads(lambda image_and_path: _write(*image_and_path), drawn, len(drawn)):
-        pass
+    images = map(_draw, figures.values())
+    with ThreadPoolExecutor(CORES) as pool:
+        list(pool.map(_write, images, figures))  # raises what a thread has raised
 
 
 @styled
